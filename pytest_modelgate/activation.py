@@ -1,0 +1,58 @@
+"""Start modelgate in a pytest run that has targets to judge."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_modelgate import xdist
+from pytest_modelgate.collect import Collector
+from pytest_modelgate.controller import Controller
+from pytest_modelgate.errors import ConfigurationError
+from pytest_modelgate.options import Settings, read_settings
+from pytest_modelgate.release import Release, load_release
+from pytest_modelgate.specs import parse_specs
+
+
+def activate(config: pytest.Config) -> None:
+    """
+    Load and check the release, then register what this process needs.
+
+    A mistake in options, gates.toml or a model spec ends the run here, in one line, with exit code 4.
+    """
+    settings = read_settings(config)
+    try:
+        specs = parse_specs(list(settings.models), config.invocation_params.dir)
+        release = load_release(settings.gates, specs, settings.out)
+        _refuse_gate_ids(config, release)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
+    _collect_only_release_suites(config, release)
+    for suite in release.gates_file.suites:
+        config.addinivalue_line("markers", f"{suite}: a case of the {suite} suite")
+    config.pluginmanager.register(Collector(release, settings), "modelgate-collector")
+    if not xdist.is_worker(config):
+        config.pluginmanager.register(Controller(config, release, settings), "modelgate-controller")
+        if config.pluginmanager.hasplugin("xdist"):
+            config.pluginmanager.register(xdist.OneWorkerPerTarget(release), "modelgate-xdist")
+
+
+def _refuse_gate_ids(config: pytest.Config, release: Release) -> None:
+    """Say that a gate cannot be selected: it is a verdict over cases, not an item."""
+    gates_name = release.gates_file.path.name
+    for argument in config.args:
+        if argument.split("::")[0].endswith(gates_name):
+            raise ConfigurationError(
+                f"{argument}: gates are judged over the whole run and cannot be selected; "
+                f"run without it, or select cases such as {release.cases[0].location.split(':')[0]}::{release.cases[0].id}"
+                if release.cases
+                else f"{argument}: gates are judged over the whole run and cannot be selected"
+            )
+
+
+def _collect_only_release_suites(config: pytest.Config, release: Release) -> None:
+    """Make the suites the only thing to collect, unless the command line names paths."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(file.path) for file in release.files]
+
+
+__all__ = ["Settings", "activate"]

@@ -1,0 +1,322 @@
+"""
+Read what a GGUF file says about itself, without loading its weights.
+
+The header is parsed here, with bounds checked at every step, and the ``gguf`` package gives the meaning of its
+numbers: its own reader builds an object for each of the vocabulary's entries, which takes seconds, and answers a
+damaged file with numpy's errors.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_modelgate.errors import SpecError
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_MAX_DIMS = 4  # ggml's own limit
+_LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorTypeUse:
+    """Say how many tensors, and elements in them, have one type."""
+
+    count: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFacts:
+    """
+    Hold what the header of a GGUF says.
+
+    ``n_vocab`` and ``n_ctx_train`` are in tokens, ``size_bytes`` is the file's size. ``tensor_types`` maps a type's
+    name (``Q4_K``) to its use; ``bits_per_weight`` is counted over the tensors as stored. ``quantization`` is the
+    file's label (``Q4_K_M``), None where it has none; ``fallback_share`` is the share (0 to 1) of the elements of
+    matrices whose type is not of the label's kind, None without a label. ``bos_token`` and ``eos_token`` are the
+    texts that templates are given, None where the file names none.
+    """
+
+    path: Path
+    architecture: str
+    name: str | None
+    chat_template: str | None
+    n_vocab: int
+    n_ctx_train: int | None
+    bos_id: int | None
+    eos_id: int | None
+    bos_token: str | None
+    eos_token: str | None
+    tensor_types: dict[str, TensorTypeUse]
+    bits_per_weight: float
+    quantization: str | None
+    size_bytes: int
+    fallback_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """Hold one entry of the tensor table; ``offset`` counts bytes from the start of the tensor data."""
+
+    name: str
+    dims: tuple[int, ...]
+    type: str
+    elements: int
+    n_bytes: int
+    offset: int
+
+
+class _BadFileError(Exception):
+    """Carry the reason why a file is not usable; becomes a SpecError with the file's name."""
+
+
+def read_gguf_facts(path: Path) -> GgufFacts:
+    """
+    Read the header of the GGUF at ``path``.
+
+    Raises :class:`~pytest_modelgate.errors.SpecError`, one line that names the file, for a file that is missing, is
+    no GGUF, is cut off, holds no tensors, is one part of several, or is of a version that is not known.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        reason = "no such file"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except _BadFileError as error:
+        reason = str(error)
+    raise SpecError(f"{path}: {reason}")
+
+
+def require_chat_template(facts: GgufFacts) -> str:
+    """Return the file's chat template; raise SpecError where it has none."""
+    if not facts.chat_template:
+        raise SpecError(
+            f"{facts.path}: the file holds no chat template (tokenizer.chat_template), so every program that serves it "
+            f"guesses one; convert it again from a folder whose tokenizer has the template it was trained with"
+        )
+    return facts.chat_template
+
+
+def _read(path: Path) -> GgufFacts:
+    """Map the file and read its header."""
+    with path.open("rb") as file:
+        head = file.read(64)
+        if not head:
+            raise _BadFileError("the file is empty")
+        _check_magic(head)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data)
+            n_tensors, n_values = cursor.unpack("QQ")
+            values = dict(_read_values(cursor, n_values))
+            tensors = list(_read_tensors(cursor, n_tensors))
+            _check_ends(cursor, values, tensors)
+            return _facts(path, len(data), values, tensors)
+
+
+def _check_magic(head: bytes) -> None:
+    """Check the first bytes of the file: magic, byte order, version."""
+    if head[:4] != _MAGIC:
+        hint = " (a Git LFS pointer: fetch the file with `git lfs pull`)" if head.startswith(_LFS_POINTER) else ""
+        raise _BadFileError(f"not a GGUF file: it starts with {head[:16]!r}, a GGUF starts with {_MAGIC!r}{hint}")
+    if len(head) < 8:  # noqa: PLR2004  # magic and version
+        raise _BadFileError("the file is cut off within its header")
+    (version,) = struct.unpack_from("<I", head, 4)
+    if version and version & 0xFFFF == 0:
+        raise _BadFileError("a big-endian GGUF, which is not supported")
+    if version not in _VERSIONS:
+        raise _BadFileError(f"GGUF version {version} is not supported; supported are 2 and 3")
+
+
+class _Cursor:
+    """Read little-endian values one after the other, starting behind magic and version."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.position = 8
+        self.size = len(data)
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        """Read values of the ``struct`` format ``form``."""
+        start = self.position
+        self.skip(struct.calcsize("<" + form))
+        return struct.unpack_from("<" + form, self._data, start)
+
+    def skip(self, n_bytes: int) -> None:
+        """Step over ``n_bytes``."""
+        if n_bytes > self.size - self.position:
+            raise _BadFileError(f"the file is cut off within its header (it has {self.size} bytes)")
+        self.position += n_bytes
+
+    def string(self) -> str:
+        """Read a length and as many bytes of UTF-8."""
+        (length,) = self.unpack("Q")
+        start = self.position
+        self.skip(length)
+        return self._data[start : self.position].decode("utf-8", "replace")
+
+
+class _Strings:
+    """Remember where an array of strings lies, so that a vocabulary is not read for the one entry that is needed."""
+
+    def __init__(self, cursor: _Cursor, length: int) -> None:
+        self._cursor = cursor
+        self._starts: list[int] = []
+        self._length = length
+        for _ in range(length):
+            self._starts.append(cursor.position)
+            cursor.skip(*cursor.unpack("Q"))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def at(self, index: int) -> str:
+        """Return one entry; the file must still be open."""
+        self._cursor.position = self._starts[index]
+        return self._cursor.string()
+
+
+def _read_values(cursor: _Cursor, count: int) -> Iterator[tuple[str, Any]]:
+    """Yield the key-value pairs of the header; arrays of numbers are stepped over and yielded as their length."""
+    for _ in range(count):
+        key = cursor.string()
+        (kind,) = cursor.unpack("I")
+        if kind == _STRING:
+            yield key, cursor.string()
+        elif kind == _ARRAY:
+            item_kind, length = cursor.unpack("IQ")
+            if item_kind == _STRING:
+                yield key, _Strings(cursor, length)
+            else:
+                cursor.skip(length * struct.calcsize(_scalar(item_kind, key)))
+                yield key, length
+        else:
+            yield key, cursor.unpack(_scalar(kind, key))[0]
+
+
+def _scalar(kind: int, key: str) -> str:
+    """Return the ``struct`` code of a number's type."""
+    if kind not in _SCALARS:
+        raise _BadFileError(f"the header is damaged: {key!r} has the unknown type {kind}")
+    return _SCALARS[kind]
+
+
+def _read_tensors(cursor: _Cursor, count: int) -> Iterator[_Tensor]:
+    """Yield the entries of the tensor table."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    for _ in range(count):
+        name = cursor.string()
+        (n_dims,) = cursor.unpack("I")
+        if n_dims > _MAX_DIMS:
+            raise _BadFileError(f"the header is damaged: tensor {name!r} has {n_dims} dimensions")
+        dims = cursor.unpack("Q" * n_dims)
+        type_id, offset = cursor.unpack("IQ")
+        try:
+            tensor_type = GGMLQuantizationType(type_id)
+        except ValueError:
+            raise _BadFileError(f"tensor {name!r} has type {type_id}, which the gguf package does not know") from None
+        elements = 1
+        for dim in dims:
+            elements *= dim
+        block, block_bytes = GGML_QUANT_SIZES[tensor_type]
+        yield _Tensor(name, dims, tensor_type.name, elements, elements // block * block_bytes, offset)
+
+
+def _check_ends(cursor: _Cursor, values: dict[str, Any], tensors: list[_Tensor]) -> None:
+    """Check that the file holds all of every tensor."""
+    if values.get("split.count", 1) > 1:
+        raise _BadFileError(
+            f"one of {values['split.count']} parts of a model: join them with `llama-gguf-split --merge`"
+        )
+    if values.get("general.type") == "adapter":
+        raise _BadFileError("a LoRA adapter, not a model: merge it into its base first")
+    if not tensors:
+        raise _BadFileError("the file holds no tensors: it is a vocabulary only, not a model")
+    alignment = values.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise _BadFileError(f"the header is damaged: general.alignment is {alignment!r}")
+    start = -(-cursor.position // alignment) * alignment
+    last = max(tensors, key=lambda tensor: tensor.offset + tensor.n_bytes)
+    end = start + last.offset + last.n_bytes
+    if end > cursor.size:
+        raise _BadFileError(
+            f"the file is cut off: tensor {last.name!r} ends at byte {end}, the file at byte {cursor.size}"
+        )
+
+
+def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_Tensor]) -> GgufFacts:
+    """Put the facts together."""
+    architecture = values.get("general.architecture")
+    if not isinstance(architecture, str):
+        raise _BadFileError("the header names no architecture (general.architecture)")
+    tokens = values.get("tokenizer.ggml.tokens")
+    types: dict[str, TensorTypeUse] = {}
+    for tensor in tensors:
+        before = types.get(tensor.type, TensorTypeUse(0, 0))
+        types[tensor.type] = TensorTypeUse(before.count + 1, before.elements + tensor.elements)
+    elements = sum(tensor.elements for tensor in tensors)
+    label = _label(values.get("general.file_type"))
+    bos_id, eos_id = (values.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
+    return GgufFacts(
+        path=path,
+        architecture=architecture,
+        name=values.get("general.name"),
+        chat_template=values.get("tokenizer.chat_template"),
+        n_vocab=len(tokens) if isinstance(tokens, _Strings) else 0,
+        n_ctx_train=values.get(f"{architecture}.context_length"),
+        bos_id=bos_id,
+        eos_id=eos_id,
+        bos_token=_token(tokens, bos_id),
+        eos_token=_token(tokens, eos_id),
+        tensor_types=types,
+        bits_per_weight=8 * sum(tensor.n_bytes for tensor in tensors) / max(elements, 1),
+        quantization=label,
+        size_bytes=size_bytes,
+        fallback_share=None if label is None else _fallback_share(label, tensors),
+    )
+
+
+def _token(tokens: Any, index: int | None) -> str | None:
+    """Return the text of a token, None where there is none."""
+    if isinstance(tokens, _Strings) and index is not None and index < len(tokens):
+        return tokens.at(index)
+    return None
+
+
+def _label(file_type: int | None) -> str | None:
+    """Return the name that ``general.file_type`` stands for, as llama.cpp's tools write it."""
+    from gguf.constants import LlamaFileType
+
+    if file_type is None or file_type == LlamaFileType.GUESSED:
+        return None
+    try:
+        return str(LlamaFileType(file_type).name).removeprefix("MOSTLY_").removeprefix("ALL_")
+    except ValueError:
+        return f"type {file_type}"
+
+
+def _fallback_share(label: str, tensors: list[_Tensor]) -> float | None:
+    """
+    Return the share of the matrices' elements that did not get a type of the label's kind.
+
+    A k-quant mixes k-quants on purpose (Q4_K_M holds Q6_K); rows that 256 does not divide fall back to Q5_0, Q8_0
+    or F16. Vectors are never quantised and do not count.
+    """
+    mixes = "_K" in label or label.startswith("IQ")
+    matrices = [tensor for tensor in tensors if len(tensor.dims) > 1]
+    total = sum(tensor.elements for tensor in matrices)
+    meant = sum(
+        tensor.elements
+        for tensor in matrices
+        if (tensor.type.endswith("_K") or tensor.type.startswith("IQ") if mixes else tensor.type == label)
+    )
+    return 1 - meant / total if total else None

@@ -1,0 +1,120 @@
+"""
+Keep every generation: an append-only JSONL file that is cache, resume, audit and replay in one.
+
+Each line is one object. A line that was torn by a crash or a full disk is no generation; everything before and after
+it still counts. Several processes may append to one journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from pytest_modelgate.errors import JournalError
+from pytest_modelgate.records import Generation, Json
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no advisory locks; single appends are short
+    fcntl = None  # type: ignore[assignment]
+
+
+class Journal:
+    """
+    Append generations to ``path`` and look them up by generation key.
+
+    The whole file is read once; what other processes append afterwards is not seen, which costs at most generating
+    it again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, Json] = {
+            row["key"]: row["generation"] for row in read_rows(path) if isinstance(row.get("key"), str)
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise JournalError(f"{path}: cannot be opened for writing: {error.strerror}") from None
+
+    def find(self, key: str) -> Generation | None:
+        """Return the generation with this key, if there is one."""
+        found = self._known.get(key)
+        return None if found is None else Generation.from_json(found)
+
+    def append(self, key: str, about: Json, generation: Generation) -> None:
+        """
+        Write one generation as one line and hand it to the operating system before returning.
+
+        ``about`` says for people and for replays which target, suite and case it belongs to.
+        """
+        row = {"v": 1, "key": key, **about, "created": round(time.time(), 3), "generation": generation.to_json()}
+        line = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+        try:
+            with _locked(self._file):
+                if _ends_torn(self._file):
+                    line = b"\n" + line
+                while line:
+                    line = line[os.write(self._file, line) :]
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot be written: {error.strerror}; free space and run again") from None
+        self._known[key] = row["generation"]
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield every complete row of a journal; a missing file has none."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
+    with file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if (
+                isinstance(row, dict)
+                and isinstance(row.get("generation"), dict)
+                and isinstance(row["generation"].get("text"), str)
+            ):
+                yield row
+
+
+def _ends_torn(file: int) -> bool:
+    """Say whether the last line lacks its line end, so that the next append must not continue it."""
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
+
+
+@contextmanager
+def _locked(file: int) -> Iterator[None]:
+    """Hold the journal's lock: appends of several processes must not mix."""
+    if fcntl is None:
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,147 @@
+"""Put a run's outcome into the report's document (report.json, schema_version 1; docs/report.schema.json)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from pytest_modelgate.records import Json, Performance, Record
+from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.targets import Target
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("pytest-modelgate", "pytest", "llama-cpp-python", "torch", "transformers", "peft")
+
+
+def build_document(outcome: RunOutcome) -> Json:
+    """Return the report as primitives."""
+    release = outcome.release
+    created = dt.datetime.fromtimestamp(outcome.created, tz=dt.UTC)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": outcome.verdict,
+        "reasons": outcome.reasons,
+        "created": created.isoformat(timespec="seconds"),
+        "duration_s": round(outcome.duration_s, 3),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "machine": machine(),
+        "gates_file": {"path": release.gates_file.path.name, "sha256": release.gates_file.sha256},
+        "command": outcome.command,
+        "selection": "full" if outcome.is_full else "partial",
+        "targets": [_target(outcome, target) for target in release.targets],
+        "gates": [gate.to_json() for gate in outcome.gates],
+        "cases": [_case(record) for record in outcome.records],
+        "performance": [_performance(outcome, measured) for measured in outcome.performances.values()],
+        "suites": [
+            {
+                "suite": file.suite,
+                "path": file.path.relative_to(release.gates_file.root).as_posix(),
+                "sha256": file.sha256,
+                "n": len(file.cases),
+                "critical": sum(bool(case.critical) for case in file.cases),
+            }
+            for file in release.files
+        ],
+    }
+
+
+def machine() -> Json:
+    """Describe the machine as far as speed depends on it."""
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def _cpu_name() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a file of the system, not of the user
+            for line in file:
+                if line.startswith(("model name", "Model")):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _target(outcome: RunOutcome, target: Target) -> Json:
+    engine = outcome.engines.get(target.id)
+    return {
+        "id": target.id,
+        "role": "model",
+        "spec": target.spec.text,
+        "kind": target.spec.kind,
+        "identity": target.identity,
+        "sha256": target.sha256,
+        "size_bytes": target.size_bytes,
+        "quantization": target.about.get("quantization"),
+        "engine": engine
+        or {"name": None, "version": target.about.get("engine"), "settings": target.settings.to_json()},
+        "replayed": sum(record.replayed for record in outcome.records if record.target == target.id),
+    }
+
+
+def _case(record: Record) -> Json:
+    """Return what the report keeps of a record."""
+    data = record.to_json()
+    keep = (
+        "task",
+        "suite",
+        "target",
+        "outcome",
+        "critical",
+        "violations",
+        "scores",
+        "output",
+        "expected",
+        "finish_reason",
+        "prompt_tokens",
+        "output_tokens",
+        "min_margin",
+        "group",
+        "tags",
+        "location",
+        "input",
+        "error",
+    )
+    return {"id": record.case} | {name: data[name] for name in keep}
+
+
+def _performance(outcome: RunOutcome, measured: Performance) -> Json:
+    tokens = sum(sample.output_tokens for sample in measured.samples)
+    seconds = sum(sample.total_s for sample in measured.samples)
+    return {
+        "target": measured.target,
+        "n": len(measured.samples),
+        "latency_ms": _percentiles([sample.total_s * 1000 for sample in measured.samples]),
+        "ttft_ms": _percentiles([sample.ttft_s * 1000 for sample in measured.samples]),
+        "tokens_per_second": round(tokens / seconds, 2) if seconds else None,
+        "peak_rss_bytes": measured.peak_rss_bytes,
+        "generation_s": round(outcome.seconds.get(measured.target, 0.0), 3),
+        "error": measured.error,
+    }
+
+
+def _percentiles(values: list[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    return {f"p{q}": round(float(np.percentile(values, q)), 3) for q in (50, 95, 99)}

@@ -1,0 +1,38 @@
+"""Write the report's files, so that a half-written or an old one is never taken for this run's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pytest_modelgate.report.document import build_document
+from pytest_modelgate.report.markdown import build_markdown
+from pytest_modelgate.report.outcome import RunOutcome
+
+REPORT = "report.json"
+SUMMARY = "summary.md"
+
+
+def clear_old_report(out: Path) -> None:
+    """Make ``out`` and take an earlier run's verdict out of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ".gitignore").write_text("*\n", encoding="utf-8")
+    for name in (REPORT, SUMMARY):
+        (out / name).unlink(missing_ok=True)
+
+
+def write_report(outcome: RunOutcome, out: Path) -> None:
+    """Write summary.md, then report.json, each atomically; append to CI's step summary where there is one."""
+    summary = build_markdown(outcome)
+    _write(out / SUMMARY, summary)
+    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(step_summary).open("a", encoding="utf-8") as file:
+            file.write(summary)
+    _write(out / REPORT, json.dumps(build_document(outcome), indent=1, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

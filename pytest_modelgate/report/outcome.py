@@ -1,0 +1,74 @@
+"""Hold what a whole run found, and whether it lets the release out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_modelgate.gates import GateResult
+from pytest_modelgate.records import Json, Performance, Record
+from pytest_modelgate.release import Release
+
+Verdict = Literal["passed", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """
+    Hold the records and gate results of one run.
+
+    ``engines``: what each target's engine said of itself, absent where nothing had to be generated. ``seconds``: wall
+    time that each target's cases took. ``stopped``: why the run ended before its cases did, or None. ``strict``:
+    misses fail.
+    """
+
+    release: Release
+    records: tuple[Record, ...]
+    gates: tuple[GateResult, ...]
+    performances: Mapping[str, Performance] = field(default_factory=dict)
+    engines: Mapping[str, Json] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    created: float = 0.0
+    duration_s: float = 0.0
+    command: str = ""
+    stopped: str | None = None
+    strict: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether every case of every suite was run on every target."""
+        return len(self.records) == len(self.release.cases) * len(self.release.targets)
+
+    @property
+    def failing(self) -> list[Record]:
+        """Return the records that fail the run by themselves."""
+        outcomes = {"failed", "error"} | ({"missed"} if self.strict else set())
+        return [record for record in self.records if record.outcome in outcomes]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Return why the release is blocked; empty if it is not."""
+        reasons = [f"gate {gate.name}[{gate.target}]: {gate.reason}" for gate in self.gates if gate.blocks]
+        for outcome, word in (
+            ("failed", "critical case failed"),
+            ("error", "case with an engine error"),
+            ("missed", "case missed"),
+        ):
+            found = [record for record in self.failing if record.outcome == outcome]
+            if found:
+                names = ", ".join(f"{record.case}[{record.target}]" for record in found[:3])
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""  # noqa: PLR2004 - three names are enough
+                reasons.append(
+                    f"{len(found)} {word if len(found) == 1 else word.replace('case', 'cases')}: {names}{more}"
+                )
+        if self.stopped is not None:
+            reasons.append(self.stopped)
+        if not self.gates:
+            reasons.append("no gate was judged")
+        return reasons
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return whether the release may go out."""
+        return "blocked" if self.reasons else "passed"

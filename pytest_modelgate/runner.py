@@ -1,0 +1,107 @@
+"""Run the cases of one target: plan them, take what the journal has, stream the rest, judge what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_modelgate.cases import Case
+from pytest_modelgate.engines import Engine, Result
+from pytest_modelgate.errors import EngineError
+from pytest_modelgate.identity import generation_key, messages_digest
+from pytest_modelgate.journal import Journal
+from pytest_modelgate.judgement import judge, record_failure
+from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Record, Request
+from pytest_modelgate.release import Release
+from pytest_modelgate.targets import Target
+
+GREEDY: Json = {"temperature": 0.0, "repeat_penalty": 1.0, "grammar": "none", "seed": 0, "repeat": 0}
+"""How every output is decoded so far."""
+
+
+class TargetRun:
+    """
+    Hand out the record of each planned case of ``target``.
+
+    The engine starts with the first case that is asked for and works ahead while records are taken one by one; it
+    ends when all planned cases are done. ``journal``: None to generate everything and keep nothing.
+    """
+
+    def __init__(self, release: Release, target: Target, cases: Sequence[Case], journal: Journal | None) -> None:
+        self.engine_info: EngineInfo | None = None
+        self._release = release
+        self._target = target
+        self._journal = None if target.is_replay else journal
+        self._cases = {release.request(case).key: case for case in cases}
+        self._records: dict[str, Record] = {}
+        self._stream: Iterator[Record] | None = None
+        self._engine: Engine | None = None
+
+    def record(self, case: Case) -> Record:
+        """Return the record of a planned case, waiting until the engine has answered it."""
+        key = f"{case.suite}/{case.id}"
+        if self._stream is None:
+            self._stream = self._all_records()
+        while key not in self._records:
+            record = next(self._stream, None)
+            if record is None:
+                return record_failure(case, self._target.id, Failure("missing", "the engine gave no answer"))
+            self._records[f"{record.suite}/{record.case}"] = record
+        return self._records[key]
+
+    def close(self) -> None:
+        """End the engine."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _all_records(self) -> Iterator[Record]:
+        """Yield the record of every planned case, journalled ones first."""
+        missing: list[Request] = []
+        for key, case in self._cases.items():
+            request = self._release.request(case)
+            found = self._journal.find(self._journal_key(request)) if self._journal is not None else None
+            if found is None:
+                missing.append(request)
+            else:
+                yield self._judge(key, found, replayed=True)
+        if missing:
+            for key, result in self._generate(missing):
+                yield self._judge(key, result, replayed=self._target.is_replay)
+        self.close()
+
+    def _generate(self, requests: list[Request]) -> Iterator[Result]:
+        """Stream the engine's answers into the journal; an engine that cannot start fails all that is left."""
+        waiting = {request.key: request for request in requests}
+        try:
+            self._engine = self._target.open()
+            self.engine_info = self._engine.describe()
+            for key, result in self._engine.generate(requests):
+                request = waiting.pop(key)
+                if isinstance(result, Generation) and self._journal is not None:
+                    self._journal.append(self._journal_key(request), self._about(request), result)
+                yield key, result
+        except EngineError as error:
+            for key in waiting:
+                yield key, Failure("start", str(error))
+
+    def _judge(self, key: str, result: Generation | Failure, *, replayed: bool) -> Record:
+        case = self._cases[key]
+        if isinstance(result, Failure):
+            return record_failure(case, self._target.id, result)
+        return judge(self._release.tasks[case.task], case, self._target.id, result, replayed=replayed)
+
+    def _journal_key(self, request: Request) -> str:
+        return generation_key(self._target.identity, request, GREEDY)
+
+    def _about(self, request: Request) -> Json:
+        """Return what a journal row says for people and for replays."""
+        case = self._cases[request.key]
+        return {
+            "target": self._target.id,
+            "kind": self._target.spec.kind,
+            "identity": self._target.identity,
+            "task": case.task,
+            "suite": case.suite,
+            "case": case.id,
+            "messages_sha256": messages_digest(request),
+        }

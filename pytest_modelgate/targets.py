@@ -1,0 +1,140 @@
+"""Make a target of its spec: check its files, fix its identity, open its engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pytest_modelgate.engines import Engine, EngineSettings
+from pytest_modelgate.errors import EngineStartError, SpecError
+from pytest_modelgate.gates_file import GenerationTable
+from pytest_modelgate.identity import FileHashes, digest
+from pytest_modelgate.records import Json
+from pytest_modelgate.specs import TargetSpec
+
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    Hold one thing under test, checked and identified, its model not yet loaded.
+
+    ``identity``: sha256 over weights, tokenizer, template, engine build and engine settings. ``sha256``: of the one
+    file that ships, or of the list of files of a folder. ``about``: what is known of the file without loading it.
+    """
+
+    spec: TargetSpec
+    identity: str
+    sha256: str
+    size_bytes: int
+    settings: EngineSettings
+    base: Path | None = None
+    about: Json = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Return the name that results carry."""
+        return self.spec.id
+
+    @property
+    def is_replay(self) -> bool:
+        """Say whether answers are read instead of generated."""
+        return self.spec.kind == "replay"
+
+    def open(self, *, serial: bool = False) -> Engine:
+        """Return an engine for the target; ``serial``: one request at a time, as it is deployed."""
+        settings = replace(self.settings, batch_size=1) if serial else self.settings
+        if self.spec.kind == "replay":
+            from pytest_modelgate.engines.replay import ReplayEngine
+
+            return ReplayEngine(self.spec.path, self.spec.recorded_as or "")
+        from pytest_modelgate.engines.process import ProcessEngine
+
+        if self.spec.kind == "gguf":
+            return ProcessEngine("gguf", {"path": str(self.spec.path)}, settings)
+        arguments = {"path": str(self.spec.path), "base": None if self.base is None else str(self.base)}
+        return ProcessEngine("adapter", arguments, settings)
+
+
+def prepare_target(spec: TargetSpec, generation: GenerationTable, hashes: FileHashes) -> Target:
+    """
+    Check what can be checked of ``spec`` without loading its model.
+
+    Raises :class:`~pytest_modelgate.errors.ConfigurationError` for files that cannot be a model, and for an engine
+    that is not installed.
+    """
+    settings = EngineSettings(**{"n_ctx": generation.n_ctx, **spec.engine})  # type: ignore[arg-type]
+    prepare = {"gguf": _prepare_gguf, "replay": _prepare_replay}.get(spec.kind, _prepare_folder)
+    return prepare(spec, settings, hashes)
+
+
+def _prepare_gguf(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
+    from pytest_modelgate.engines.llama import build_id
+    from pytest_modelgate.gguf_file import read_gguf_facts, require_chat_template
+
+    build = build_id()
+    facts = read_gguf_facts(spec.path)
+    require_chat_template(facts)
+    sha256 = hashes.sha256(spec.path)
+    return Target(
+        spec=spec,
+        identity=_identity(spec, {"weights": sha256}, build, settings),
+        sha256=sha256,
+        size_bytes=facts.size_bytes,
+        settings=settings,
+        about={
+            "engine": build,
+            "quantization": {
+                "label": facts.quantization,
+                "bits_per_weight": round(facts.bits_per_weight, 3),
+                "types": {name: use.count for name, use in facts.tensor_types.items()},
+            },
+        },
+    )
+
+
+def _prepare_folder(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
+    from pytest_modelgate.engines.adapter_files import build_id, find_files
+
+    build = build_id()
+    try:
+        found = find_files(spec.path, spec.base)
+    except EngineStartError as error:
+        raise SpecError(f"--model {spec.text}: {error}") from None
+    base = None if found.adapter is None else found.model
+    folders = [spec.path] if base is None else [spec.path, base]
+    files = {
+        f"{role}/{name}": value
+        for role, folder in zip(("target", "base"), folders, strict=False)
+        for name, value in hashes.folder(folder, _MODEL_FILES).items()
+    }
+    return Target(
+        spec=spec,
+        identity=_identity(spec, files, build, settings),
+        sha256=digest(files),
+        size_bytes=sum(path.stat().st_size for path in spec.path.iterdir() if path.is_file()),
+        settings=settings,
+        base=base,
+        about={"engine": build},
+    )
+
+
+def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
+    from pytest_modelgate.engines.replay import ReplayEngine
+
+    ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
+    sha256 = hashes.sha256(spec.path)
+    return Target(
+        spec=spec,
+        identity=digest({"replay": sha256, "target": spec.recorded_as}),
+        sha256=sha256,
+        size_bytes=spec.path.stat().st_size,
+        settings=settings,
+    )
+
+
+def _identity(spec: TargetSpec, files: Json, build: str, settings: EngineSettings) -> str:
+    """Hash what makes the target's answers what they are; threads and time limits do not change them."""
+    shaping = {name: value for name, value in settings.to_json().items() if name not in {"n_threads", "timeout_s"}}
+    return digest({"kind": spec.kind, "files": files, "engine": build, "settings": shaping})

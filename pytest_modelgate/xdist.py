@@ -1,0 +1,51 @@
+"""Work under pytest-xdist: the only module that knows of workers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_modelgate.release import Release
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Say whether this process runs items for a controller in another process."""
+    return hasattr(config, "workerinput")
+
+
+class OneWorkerPerTarget:
+    """
+    Give all cases of one target to one worker, so that its model is loaded once.
+
+    Whatever ``--dist`` says: under loadfile, worksteal and each, every target landed on every worker, and loadgroup
+    does nothing on pytest 9.2 with xdist 3.8 (pytest-xdist#1386).
+    """
+
+    def __init__(self, release: Release) -> None:
+        names = "|".join(re.escape(target.id) for target in release.targets)
+        self._case = re.compile(rf".*\.jsonl::[A-Za-z0-9_.-]+\[({names})\]")
+        self._targets = len(release.targets)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
+        """Schedule by target instead of by file or load."""
+        from xdist.scheduler import LoadScopeScheduling
+
+        case = self._case
+
+        class TargetScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist's classes are untyped here
+            def _split_scope(self, nodeid: str) -> str:
+                match = case.fullmatch(nodeid)
+                return match[1] if match else nodeid
+
+        return TargetScheduling(config, log)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_auto_num_workers(self) -> int:
+        """Start no more workers than there are targets to run."""
+        return self._targets
