@@ -1,0 +1,264 @@
+"""
+Speak to llama.cpp: load, tokenise, decode, quantise.
+
+The only file that touches ``llama_cpp``, and it does so on first use. What goes wrong in llama.cpp itself can end the
+process, so models are loaded in a process of their own (:mod:`~pytest_modelgate.engines.process`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_modelgate.errors import EngineDiedError, EngineError, EngineStartError, MissingExtraError
+
+__all__ = ["Entry", "LlamaModel", "available_threads", "build_id", "quantize", "version"]
+
+QUANTIZATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+"""What :func:`quantize` can make."""
+
+_MAX_BATCH = 512  # tokens in one decode call: llama.cpp's own default for what it computes at once
+_LOG_WARNING, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5
+_NO_SLOT, _ABORTED, _INVALID = 1, 2, -1
+
+_log: deque[str] = deque(maxlen=200)
+_callbacks: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Place one token at a position of a sequence, and say whether its logits are wanted."""
+
+    token: int
+    position: int
+    sequence: int = 0
+    wants_logits: bool = False
+
+
+def available_threads() -> int:
+    """Return how many threads this process may keep busy: its affinity mask, and its container's share of time."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(count, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return count
+
+
+def version() -> str:
+    """Return the version of llama-cpp-python."""
+    try:
+        return metadata.version("llama-cpp-python")
+    except metadata.PackageNotFoundError:
+        raise _missing_extra() from None
+
+
+@cache
+def build_id() -> str:
+    """Return version and sha256 of the native libraries, without loading them."""
+    spec = util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise _missing_extra()
+    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(spec.origin).parent / "lib")
+    digest = hashlib.sha256()
+    for library in sorted(folder.iterdir()):
+        # The versioned names beside them (libllama.so.0) are copies.
+        if library.suffix in {".so", ".dylib", ".dll"}:
+            digest.update(library.name.encode())
+            digest.update(hashlib.sha256(library.read_bytes()).digest())
+    return f"llama-cpp-python {version()} {digest.hexdigest()}"
+
+
+class LlamaModel:
+    """
+    Hold a loaded model and its context.
+
+    ``n_ctx`` is the context in tokens (0: as trained), shared evenly by ``n_seq_max`` sequences. Raises
+    :class:`~pytest_modelgate.errors.EngineStartError` where llama.cpp refuses the file.
+    """
+
+    def __init__(
+        self, path: Path, *, n_ctx: int, n_threads: int | None = None, n_gpu_layers: int = 0, n_seq_max: int = 1
+    ) -> None:
+        self._lib = library = _library()
+        self._batch: Any = None
+        self._context: Any = None
+        _log.clear()
+        model_params = library.llama_model_default_params()
+        model_params.n_gpu_layers = n_gpu_layers
+        self._model = library.llama_model_load_from_file(os.fsencode(path), model_params)
+        if not self._model:
+            raise EngineStartError(f"{path}: llama.cpp could not load it{_last_errors()}")
+        self.n_threads = n_threads or available_threads()
+        params = library.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = min(_MAX_BATCH, n_ctx or _MAX_BATCH)
+        params.n_seq_max = n_seq_max
+        params.n_threads = params.n_threads_batch = self.n_threads
+        self._context = library.llama_init_from_model(self._model, params)
+        if not self._context:
+            self.close()
+            raise EngineStartError(f"{path}: llama.cpp could not make a context of {n_ctx} tokens{_last_errors()}")
+        self.n_ctx: int = n_ctx or library.llama_n_ctx(self._context)
+        self._memory = library.llama_get_memory(self._context)
+        self._vocab = library.llama_model_get_vocab(self._model)
+        self.n_vocab: int = library.llama_vocab_n_tokens(self._vocab)
+        self._n_batch: int = library.llama_n_batch(self._context)
+        self._batch = library.llama_batch_init(self._n_batch, 0, 1)
+        self.load_warnings = tuple(_log)
+        self.decode(
+            [Entry(token=0, position=0)]
+        )  # what llama.cpp sets up on first use is no case's time to first token
+
+    def tokenize(self, text: bytes) -> list[int]:
+        """Return the token ids of UTF-8 text; special tokens are recognised in it, none are added."""
+        size = len(text) + 8
+        for _ in range(2):
+            buffer = (self._lib.llama_token * size)()
+            count: int = self._lib.llama_tokenize(self._vocab, text, len(text), buffer, size, False, True)
+            if count >= 0:
+                return list(buffer[:count])
+            size = -count
+        raise EngineError("llama.cpp could not tokenise the prompt")
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return what a token stands for, special tokens as their names; often only part of a character."""
+        size = 64
+        for _ in range(2):
+            buffer = ctypes.create_string_buffer(size)
+            count: int = self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+        raise EngineError(f"llama.cpp has no text for token {token}")
+
+    def is_eog(self, token: int) -> bool:
+        """Say whether a token ends a generation."""
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    def clear(self) -> None:
+        """Forget all sequences, their data included: a NaN left behind would reach later ones through the mask."""
+        self._lib.llama_memory_clear(self._memory, True)
+
+    def decode(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
+        """
+        Run the model on ``entries``, in as many calls as needed.
+
+        Returns the logits of those that want them, shape (number wanted, n_vocab), in the order of ``entries``.
+        """
+        rows = [
+            row
+            for start in range(0, len(entries), self._n_batch)
+            for row in self._decode(entries[start : start + self._n_batch])
+        ]
+        return np.stack(rows) if rows else np.empty((0, self.n_vocab), np.float32)
+
+    def _decode(self, entries: Sequence[Entry]) -> list[NDArray[np.float32]]:
+        """Run the model once, on at most ``n_batch`` entries."""
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        for index, entry in enumerate(entries):
+            batch.token[index] = entry.token
+            batch.pos[index] = entry.position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = entry.sequence
+            batch.logits[index] = entry.wants_logits
+        code = self._lib.llama_decode(self._context, batch)
+        if code in {_NO_SLOT, _ABORTED, _INVALID}:
+            raise EngineError(f"llama.cpp refused to decode (code {code}){_last_errors()}")
+        if code:
+            raise EngineDiedError(f"llama.cpp failed while decoding (code {code}){_last_errors()}")
+        return [
+            np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self._context, index), shape=(self.n_vocab,)).copy()
+            for index, entry in enumerate(entries)
+            if entry.wants_logits
+        ]
+
+    def close(self) -> None:
+        """Free the model; calling it twice is harmless."""
+        if self._batch is not None:
+            self._lib.llama_batch_free(self._batch)
+        if self._context is not None:
+            self._lib.llama_free(self._context)
+        if self._model is not None:
+            self._lib.llama_model_free(self._model)
+        self._batch = self._context = self._model = None
+
+
+def quantize(source: Path, target: Path, ftype: str) -> None:
+    """
+    Write ``source``, a GGUF in F32, F16 or BF16, as ``target`` in another type, one of :data:`QUANTIZATIONS`.
+
+    ``target`` appears only when it is complete.
+    """
+    if ftype not in QUANTIZATIONS:
+        raise EngineError(f"cannot quantise to {ftype!r}; valid are {', '.join(QUANTIZATIONS)}")
+    if not source.is_file():
+        raise EngineError(f"{source}: no such file")
+    library = _library()
+    _log.clear()
+    params = library.llama_model_quantize_default_params()
+    params.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{ftype}")
+    params.nthread = available_threads()
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
+    try:
+        code = library.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), ctypes.byref(params))
+        if code:
+            raise EngineError(f"{source}: llama.cpp could not quantise it to {ftype}{_last_errors()}")
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@cache
+def _library() -> Any:
+    """Load llama.cpp and take over its log."""
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise _missing_extra() from error
+    except (OSError, RuntimeError) as error:  # the package is there, its native library does not load
+        raise EngineStartError(f"llama-cpp-python is installed but does not load: {error}") from error
+    callback = llama_cpp.llama_log_callback(_keep_log)
+    _callbacks.append(callback)  # llama.cpp calls it for as long as the process lives
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+_last_level = 0
+
+
+def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
+    """Keep warnings and errors of llama.cpp's log, which go nowhere else."""
+    global _last_level  # noqa: PLW0603  # the log is llama.cpp's own global state
+    line = text.decode("utf-8", "replace").strip()
+    if level == _LOG_CONTINUED:
+        if _log and _last_level in {_LOG_WARNING, _LOG_ERROR}:
+            _log[-1] += line
+        return
+    _last_level = level
+    if line and level in {_LOG_WARNING, _LOG_ERROR}:
+        _log.append(line)
+
+
+def _last_errors(count: int = 2) -> str:
+    """Return the last lines of the log as the end of an error message."""
+    return "".join(f": {line}" for line in list(_log)[-count:])
+
+
+def _missing_extra() -> MissingExtraError:
+    """Return the error for an installation without llama-cpp-python."""
+    return MissingExtraError("a GGUF target", "llama-cpp-python", "gguf")
