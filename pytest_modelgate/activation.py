@@ -10,6 +10,7 @@ from pytest_modelgate.controller import Controller
 from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.options import Settings, read_settings
 from pytest_modelgate.release import Release, load_release
+from pytest_modelgate.report.files import clear_old_report
 from pytest_modelgate.specs import parse_specs
 
 
@@ -20,20 +21,21 @@ def activate(config: pytest.Config) -> None:
     A mistake in options, gates.toml or a model spec ends the run here, in one line, with exit code 4.
     """
     settings = read_settings(config)
+    if not (xdist.is_worker(config) or config.option.collectonly):
+        _clear_old_report(settings)
     try:
         specs = parse_specs(list(settings.models), config.invocation_params.dir)
         release = load_release(settings.gates, specs, settings.out)
         _refuse_gate_ids(config, release)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
-    _collect_only_release_suites(config, release)
+    _choose_what_to_collect(config, release)
     for suite in release.gates_file.suites:
         config.addinivalue_line("markers", f"{suite}: a case of the {suite} suite")
     config.pluginmanager.register(Collector(release, settings), "modelgate-collector")
     if not xdist.is_worker(config):
         config.pluginmanager.register(Controller(config, release, settings), "modelgate-controller")
-        if config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(xdist.OneWorkerPerTarget(release), "modelgate-xdist")
+        config.pluginmanager.register(xdist.OneWorkerPerTarget(release), "modelgate-xdist")
 
 
 def _refuse_gate_ids(config: pytest.Config, release: Release) -> None:
@@ -49,9 +51,22 @@ def _refuse_gate_ids(config: pytest.Config, release: Release) -> None:
             )
 
 
-def _collect_only_release_suites(config: pytest.Config, release: Release) -> None:
+def _clear_old_report(settings: Settings) -> None:
+    """Take away the verdict of an earlier run, which must not be mistaken for this one's, however this one ends."""
+    try:
+        clear_old_report(settings.out)
+    except OSError as error:
+        raise pytest.UsageError(f"{settings.out}: cannot be written: {error.strerror}") from None
+
+
+def _choose_what_to_collect(config: pytest.Config, release: Release) -> None:
     """Make the suites the only thing to collect, unless the command line names paths."""
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+    broken = [file for file in release.files if file.error]
+    if broken:
+        # Whatever was selected: no gate can be judged, so that collecting these ends the run with their errors.
+        xdist.stay_in_this_process(config)
+        config.args = [str(file.path) for file in broken]
+    elif config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(file.path) for file in release.files]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelgate.errors import EmptySuiteError, SuiteError
+from pytest_modelgate.contracts.strict_json import NotStrictJsonError, parse
+from pytest_modelgate.errors import EmptySuiteError, SuiteError, SuitePathError
 from pytest_modelgate.nearest import did_you_mean
 from pytest_modelgate.records import Message
 
@@ -49,10 +50,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class SuiteFile:
-    """Hold one file of a suite: its cases, or the error that keeps them from being read."""
+    """
+    Hold one file of a suite: its cases, or the error that keeps them from being read.
+
+    ``name`` is the path relative to the gates file's folder.
+    """
 
     suite: str
     path: Path
+    name: str
     sha256: str
     cases: tuple[Case, ...] = ()
     error: SuiteError | None = None
@@ -78,11 +84,16 @@ def load_suites(suites: Mapping[str, list[str]], root: Path, rules: CaseRules) -
     Read every file that the globs of ``suites`` match below ``root``, in sorted order.
 
     A bad line does not raise here: its file carries the error, so that a caller can name all of them. A suite
-    without a case raises :class:`~pytest_modelgate.errors.EmptySuiteError`.
+    without a case raises :class:`~pytest_modelgate.errors.EmptySuiteError`, a file that two suites share
+    :class:`~pytest_modelgate.errors.SuitePathError`.
     """
     files: list[SuiteFile] = []
+    owners: dict[Path, str] = {}
     for suite, globs in suites.items():
-        paths = sorted({path for pattern in globs for path in root.glob(pattern) if path.is_file()})
+        paths = _matching(suite, globs, root)
+        for path in paths:
+            if (owner := owners.setdefault(path, suite)) != suite:
+                raise SuitePathError(f"suites {owner!r} and {suite!r} share {_name(path, root)}; a file belongs to one")
         seen: dict[str, str] = {}
         in_suite = [_load_file(suite, path, root, rules, seen) for path in paths]
         if not any(file.cases or file.error for file in in_suite):
@@ -95,9 +106,26 @@ def load_suites(suites: Mapping[str, list[str]], root: Path, rules: CaseRules) -
     return tuple(files)
 
 
+def _matching(suite: str, globs: list[str], root: Path) -> list[Path]:
+    """Return the files that ``globs`` match, as pytest writes their paths."""
+    found = set()
+    for pattern in globs:
+        try:
+            found.update(os.path.abspath(path) for path in root.glob(pattern) if path.is_file())
+        except (ValueError, NotImplementedError):
+            raise SuitePathError(
+                f"suite {suite!r}: {pattern!r} is not a pattern of paths below {root}, such as 'golden/*.jsonl'"
+            ) from None
+    return [Path(path) for path in sorted(found)]
+
+
+def _name(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
 def _load_file(suite: str, path: Path, root: Path, rules: CaseRules, seen: dict[str, str]) -> SuiteFile:
     """Read one file; ``seen`` maps the suite's ids so far to where they stand."""
-    name = path.relative_to(root).as_posix()
+    name = _name(path, root)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     cases: list[Case] = []
@@ -112,8 +140,8 @@ def _load_file(suite: str, path: Path, root: Path, rules: CaseRules, seen: dict[
                 seen[case.id] = case.location
                 cases.append(case)
     except SuiteError as error:
-        return SuiteFile(suite, path, digest, error=error)
-    return SuiteFile(suite, path, digest, cases=tuple(cases))
+        return SuiteFile(suite, path, name, digest, error=error)
+    return SuiteFile(suite, path, name, digest, cases=tuple(cases))
 
 
 def _lines(content: bytes, name: str) -> list[str]:
@@ -133,13 +161,11 @@ def _read_case(line: str, suite: str, name: str, number: int, rules: CaseRules) 
         return SuiteError(name, number, reason)
 
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = parse(line)
+    except NotStrictJsonError as error:
         raise wrong(f"not a JSON object: {error}") from None
     if not isinstance(row, dict):
         raise wrong(f"a case is a JSON object, got {type(row).__name__}")
-    if _has_lone_surrogate(row):
-        raise wrong("holds a lone surrogate (half of a UTF-16 pair), which no text can contain")
     task = row.get("task", rules.tasks[0] if len(rules.tasks) == 1 else None)
     if task not in rules.tasks:
         got = "is missing" if task is None else f"{task!r} is unknown{did_you_mean(str(task), rules.tasks)}"
@@ -200,8 +226,3 @@ def _read_critical(value: Any, wrong: Callable[[str], SuiteError]) -> bool | tup
     if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
         return tuple(value)
     raise wrong(f"critical must be true, false or a list of field names, got {value!r}")
-
-
-def _has_lone_surrogate(value: Any) -> bool:
-    """Say whether any text inside ``value`` cannot be written as UTF-8."""
-    return re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)) is not None

@@ -16,7 +16,7 @@ from pytest_modelgate.gates import GateResult, evaluate
 from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.release import Release
-from pytest_modelgate.report.files import REPORT, clear_old_report, write_report
+from pytest_modelgate.report.files import REPORT, write_report
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.report.terminal import gate_id, summary_lines
 
@@ -56,15 +56,6 @@ class Controller:
             f"modelgate: {targets}; {len(self._release.cases)} cases, {len(self._release.gates)} gates "
             f"from {self._release.gates_file.path.name}"
         )
-
-    def pytest_sessionstart(self) -> None:
-        """Take away the verdict of an earlier run, which must not be mistaken for this one's."""
-        if self._config.option.collectonly:
-            return
-        try:
-            clear_old_report(self._settings.out)
-        except OSError as error:
-            raise pytest.UsageError(f"{self._settings.out}: cannot be written: {error.strerror}") from None
 
     # During the run
 
@@ -107,10 +98,12 @@ class Controller:
             self._finish(session, stopped=None)
         return result
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write what is known of a run that ended before its gates could be judged."""
-        ran = self._records or session.testscollected
-        if self._outcome is None and ran and not session.config.option.collectonly:
+        if session.config.option.collectonly:
+            if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nothing to judge is never a status of its own
+        elif self._outcome is None and exitstatus != pytest.ExitCode.USAGE_ERROR:
             self._finish(session, stopped="the run stopped before all cases were done: gates were not judged in full")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -126,10 +119,11 @@ class Controller:
     def _finish(self, session: pytest.Session, stopped: str | None) -> None:
         """Measure speed, judge, write the report, and hand every gate to pytest as a test of its own."""
         performances = {} if stopped else self._measure()
-        results = evaluate(self._release.gates, self._release.kinds, list(self._records.values()), performances)
+        records = self._records_in_order()
+        results = evaluate(self._release.gates, self._release.kinds, records, performances)
         self._outcome = RunOutcome(
             release=self._release,
-            records=tuple(self._records.values()),
+            records=records,
             gates=tuple(results),
             performances=performances,
             engines=self._engines,
@@ -143,9 +137,17 @@ class Controller:
         try:
             write_report(self._outcome, self._settings.out)
         except OSError as error:
-            self._write_error = f"report could not be written to {self._settings.out}: {error.strerror}"
+            where = error.filename or self._settings.out
+            self._write_error = f"report could not be written: {where}: {error.strerror}"
         if stopped is None:
             self._report_gates(session, results)
+
+    def _records_in_order(self) -> tuple[Record, ...]:
+        """Return the records as the suites list them, whatever order workers sent them in."""
+        keys = (
+            (target.id, case.suite, case.id) for target in self._release.targets for case in self._release.cases
+        )
+        return tuple(self._records[key] for key in keys if key in self._records)
 
     def _measure(self) -> dict[str, Performance]:
         """Run the latency phase for every target that a gate judges by its speed or memory."""

@@ -8,6 +8,7 @@ Hold every error that a user can meet.
     │   ├── GatesFileError      gates.toml is wrong: file, table, what was got, what is valid
     │   ├── SpecError           a --model value cannot be understood, or names a file that is not a model
     │   ├── EmptySuiteError     a suite holds no case
+    │   ├── SuitePathError      a suite's paths cannot be used: no pattern, or a file of another suite
     │   └── MissingExtraError   an optional dependency is not installed; names the extra
     ├── SuiteError              a bad line in a suite file: file, line, reason; pytest exit code 2
     ├── JournalError            a journal cannot be read or written
@@ -39,6 +40,10 @@ class SpecError(ConfigurationError):
 
 class EmptySuiteError(ConfigurationError):
     """Report a suite without a single case."""
+
+
+class SuitePathError(ConfigurationError):
+    """Report a suite whose patterns are none, or match a file of another suite."""
 
 
 class MissingExtraError(ConfigurationError):

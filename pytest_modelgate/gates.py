@@ -159,7 +159,7 @@ def evaluate(
     performances: Mapping[str, Performance],
 ) -> list[GateResult]:
     """
-    Return one result per gate, limit and target, in that order.
+    Return one result per gate, limit and target, in that order; none if there is no gate.
 
     Whatever part of the suites was run: a case without a record makes every gate that it counts for incomplete.
     """
@@ -176,6 +176,8 @@ def evaluate(
                 for target in applicable
             ]
             results.extend(judged or [_not_applicable(gate, name, bound, limit)])
+    if not gates:
+        return []  # a suite cannot be read, which is reason enough
     results.extend(
         _unjudged(target) for target, kind in targets.items() if not any(gate.applies_to(kind) for gate in gates)
     )

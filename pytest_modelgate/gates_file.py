@@ -8,6 +8,7 @@ valid. Paths inside the file are relative to its folder.
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +30,18 @@ KINDS_LATER = ("tool_call", "rubric", "sections", "text")
 
 def _listed(value: Any) -> Any:
     """Let one name stand where a list of names is meant."""
-    return [value] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Table(BaseModel):
-    """Base of every table: unknown keys are errors, values are not changed afterwards."""
+    """Base of every table: unknown keys are errors, no value is converted, none is changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class GenerationTable(Table):
@@ -95,7 +98,7 @@ class TaskTable(Table):
     system: str | None = None
     schema_: str | None = Field(default=None, alias="schema")
     pydantic: str | None = None
-    fields: tuple[str, ...] = ()
+    fields: Names = ()
     primary: str | None = None
     columns: ColumnsTable = ColumnsTable()
 
@@ -180,13 +183,15 @@ def load_gates_file(path: Path) -> GatesFile:
     except OSError as error:
         raise GatesFileError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        data = tomllib.loads(content.decode("utf-8"))
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GatesFileError(f"{path.name}: not TOML: {error}") from None
     try:
         document = _Document.model_validate(data)
     except ValidationError as error:
         raise GatesFileError(f"{path.name}: {_explain(error)}") from None
+    if problem := _check_suites(document.suites):
+        raise GatesFileError(f"{path.name}: [suites] {problem}")
     if not document.tasks:
         raise GatesFileError(f"{path.name}: [tasks] is empty; a gate needs at least one task")
     if not document.gates:
@@ -202,6 +207,21 @@ def load_gates_file(path: Path) -> GatesFile:
     )
 
 
+def _check_suites(suites: dict[str, Names]) -> str | None:
+    """Say what is wrong with the suites' names, which become marks for ``-m``."""
+    if not suites:
+        return "is empty; a release is judged by its suites"
+    for name in suites:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            return f"{name!r}: a suite's name must match [A-Za-z0-9][A-Za-z0-9_.-]*"
+        if name in _OTHER_MARKS:
+            return f"{name!r}: the name is taken by a mark; taken are {', '.join(sorted(_OTHER_MARKS))}"
+    return None
+
+
+_OTHER_MARKS = frozenset(
+    {"critical", "filterwarnings", "modelgate", "parametrize", "skip", "skipif", "usefixtures", "xfail"}
+)
 _TABLES: dict[str, type[Table]] = {
     "generation": GenerationTable,
     "performance": PerformanceTable,

@@ -80,25 +80,20 @@ class Journal:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield every complete row of a journal; a missing file has none."""
+    """Yield every row of a journal that holds a generation; a missing file has none."""
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                    Generation.from_json(row["generation"])
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    continue
+                yield row
     except FileNotFoundError:
         return
     except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
-    with file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if (
-                isinstance(row, dict)
-                and isinstance(row.get("generation"), dict)
-                and isinstance(row["generation"].get("text"), str)
-            ):
-                yield row
 
 
 def _ends_torn(file: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,10 +92,13 @@ def read_settings(config: pytest.Config) -> Settings:
     given_gates = config.getoption("modelgate_gates")
     given_out = config.getoption("modelgate_out")
     invoked_in = config.invocation_params.dir
+    gates = invoked_in / given_gates if given_gates else config.rootpath / config.getini("modelgate_gates")
+    out = invoked_in / given_out if given_out else config.rootpath / config.getini("modelgate_out")
     return Settings(
         models=tuple(config.getoption("modelgate_model")),
-        gates=invoked_in / given_gates if given_gates else config.rootpath / config.getini("modelgate_gates"),
-        out=invoked_in / given_out if given_out else config.rootpath / config.getini("modelgate_out"),
+        # pytest collects by normal paths, so that a suite below "../" must have one as well.
+        gates=Path(os.path.abspath(gates)),
+        out=Path(os.path.abspath(out)),
         strict=config.getoption("modelgate_strict"),
         use_journal=not config.getoption("modelgate_no_journal"),
     )

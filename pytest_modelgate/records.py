@@ -8,7 +8,7 @@ All of them cross process boundaries and become parts of the report, so each tur
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object made of primitives only."""
@@ -18,6 +18,8 @@ Outcome = Literal["passed", "missed", "failed", "error"]
 
 FinishReason = Literal["stop", "length"]
 """``stop``: the model ended its turn itself; ``length``: it was cut off at ``max_tokens``."""
+
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,22 @@ class Generation:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Rebuild a generation from :meth:`to_json`'s value; fields that are absent keep their defaults."""
+        """
+        Rebuild a generation from :meth:`to_json`'s value; fields that are absent keep their defaults.
+
+        Raises ValueError, TypeError or KeyError for a value that is none: journals are also written by hand.
+        """
         values = {name: data[name] for name in cls.__slots__ if name in data}
         for name in ("token_ids", "logprobs", "margins"):
             values[name] = tuple(values.get(name, ()))
-        return cls(**values)
+        generation = cls(**values)
+        if not isinstance(generation.text, str) or generation.finish_reason not in get_args(FinishReason):
+            raise ValueError("text must be text, and finish_reason 'stop' or 'length'")
+        counts = (generation.prompt_tokens, generation.output_tokens, generation.ttft_s, generation.total_s)
+        for number in (*generation.token_ids, *generation.logprobs, *generation.margins, *counts):
+            if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < _LARGEST:
+                raise ValueError(f"not a finite number: {number!r}")
+        return generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def parse_specs(texts: list[str], directory: Path) -> tuple[TargetSpec, ...]:
 def parse_spec(text: str, directory: Path) -> TargetSpec:
     """Read one spec; see :func:`parse_specs`."""
     head, *option_texts = text.split(",")
+    if not head:
+        raise SpecError(f"--model {text}: no target is named; {VALID}")
     options = _read_options(text, option_texts)
     if re.match(r"https?://", head):
         raise SpecError(f"--model {text}: served endpoints are not supported yet; {VALID}")

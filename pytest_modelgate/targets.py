@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_modelgate.engines import Engine, EngineSettings
-from pytest_modelgate.errors import EngineStartError, SpecError
+from pytest_modelgate.errors import EngineStartError, JournalError, SpecError
 from pytest_modelgate.gates_file import GenerationTable
 from pytest_modelgate.identity import FileHashes, digest
 from pytest_modelgate.records import Json
@@ -123,7 +123,10 @@ def _prepare_folder(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
 def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
     from pytest_modelgate.engines.replay import ReplayEngine
 
-    ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
+    try:
+        ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
+    except (SpecError, JournalError) as error:
+        raise SpecError(f"--model {spec.text}: {error}") from None
     sha256 = hashes.sha256(spec.path)
     return Target(
         spec=spec,

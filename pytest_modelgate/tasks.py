@@ -70,7 +70,7 @@ def load_tasks(gates_file: GatesFile) -> dict[str, Task]:
         system = None
         if table.system is not None:
             try:
-                system = (gates_file.root / table.system).read_text(encoding="utf-8").strip()
+                system = (gates_file.root / table.system).read_text(encoding="utf-8-sig").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise GatesFileError(f"{where} system: cannot read {table.system}: {error}") from None
         primary = table.primary or (table.fields[0] if table.fields else None)

@@ -18,6 +18,12 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def stay_in_this_process(config: pytest.Config) -> None:
+    """Run without workers: they would go on behind a suite that cannot be read."""
+    if getattr(config.option, "dist", "no") != "no":
+        config.option.dist = "no"
+
+
 class OneWorkerPerTarget:
     """
     Give all cases of one target to one worker, so that its model is loaded once.
@@ -27,8 +33,9 @@ class OneWorkerPerTarget:
     """
 
     def __init__(self, release: Release) -> None:
+        files = "|".join(sorted({re.escape(file.path.name) for file in release.files}))
         names = "|".join(re.escape(target.id) for target in release.targets)
-        self._case = re.compile(rf".*\.jsonl::[A-Za-z0-9_.-]+\[({names})\]")
+        self._case = re.compile(rf"(?:.*/)?(?:{files})::[A-Za-z0-9_.-]+\[({names})\]")
         self._targets = len(release.targets)
 
     @pytest.hookimpl(optionalhook=True)

@@ -26,7 +26,7 @@ def load_schema_check(path: Path, named_by: str) -> ValueCheck:
     not JSON or not a schema, and for a ``$ref`` that leads outside the file.
     """
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise GatesFileError(f"{named_by}: cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -47,7 +47,10 @@ def load_schema_check(path: Path, named_by: str) -> ValueCheck:
     validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
 
     def check(value: Any) -> str | None:
-        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        try:
+            error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        except RecursionError:
+            return "the value is nested too deeply to be checked against this schema"
         return None if error is None else f"{error.json_path}: {_shorten(error.message)}"
 
     return check

@@ -1,5 +1,5 @@
 """
-Parse an output as exactly one JSON value, as strictly as the standard reads.
+Parse a text as exactly one JSON value, as strictly as the standard reads.
 
 Python's own reader accepts more than RFC 8259 allows (``NaN``, duplicate keys) and gives up in its own ways on hostile
 input (recursion, numbers of thousands of digits). Here each of these is a plain reason.
@@ -33,9 +33,9 @@ def parse(text: str) -> Any:
     :data:`MAX_DEPTH`, and numbers of more than :data:`MAX_DIGITS` digits.
     """
     if len(text) > MAX_CHARACTERS:
-        raise NotStrictJsonError(f"the output has {len(text)} characters, more than {MAX_CHARACTERS}")
+        raise NotStrictJsonError(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
     if not text.strip():
-        raise NotStrictJsonError("the output is empty")
+        raise NotStrictJsonError("the text is empty")
     if _depth(text) > MAX_DEPTH:
         raise NotStrictJsonError(f"values are nested deeper than {MAX_DEPTH}")
     try:

@@ -118,9 +118,9 @@ class LlamaModel:
         self._n_batch: int = library.llama_n_batch(self._context)
         self._batch = library.llama_batch_init(self._n_batch, 0, 1)
         self.load_warnings = tuple(_log)
-        self.decode(
-            [Entry(token=0, position=0)]
-        )  # what llama.cpp sets up on first use is no case's time to first token
+        # What llama.cpp sets up on first use is no part of a case's time to first token.
+        self.decode([Entry(token=0, position=0)])
+        self.clear()
 
     def tokenize(self, text: bytes) -> list[int]:
         """Return the token ids of UTF-8 text; special tokens are recognised in it, none are added."""

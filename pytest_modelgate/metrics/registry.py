@@ -85,7 +85,7 @@ def find_metric(written: str, fields: Sequence[str]) -> tuple[Metric, str | None
     found = _METRICS.get(name)
     if found is None:
         near = did_you_mean(name, _METRICS)
-        return f"metric {written!r} is unknown{near or '.'} Known metrics: {', '.join(known_metrics())}"
+        return f"metric {written!r} is unknown{near}; known are {', '.join(known_metrics())}"
     if found.suffix == "none" and suffix:
         return f"metric {name!r} takes nothing after a dot, got {written!r}"
     if found.suffix == "statistic" and suffix not in found.statistics:

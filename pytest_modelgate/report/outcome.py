@@ -49,7 +49,8 @@ class RunOutcome:
     @property
     def reasons(self) -> list[str]:
         """Return why the release is blocked; empty if it is not."""
-        reasons = [f"gate {gate.name}[{gate.target}]: {gate.reason}" for gate in self.gates if gate.blocks]
+        reasons = [str(file.error) for file in self.release.files if file.error]
+        reasons += [f"gate {gate.name}[{gate.target}]: {gate.reason}" for gate in self.gates if gate.blocks]
         for outcome, word in (
             ("failed", "critical case failed"),
             ("error", "case with an engine error"),
