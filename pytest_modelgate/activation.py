@@ -10,7 +10,7 @@ from pytest_modelgate.controller import Controller
 from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.options import Settings, read_settings
 from pytest_modelgate.release import Release, load_release
-from pytest_modelgate.report.files import clear_old_report
+from pytest_modelgate.report.files import clear_old_report, prepare_folder
 from pytest_modelgate.specs import parse_specs
 
 
@@ -21,8 +21,8 @@ def activate(config: pytest.Config) -> None:
     A mistake in options, gates.toml or a model spec ends the run here, in one line, with exit code 4.
     """
     settings = read_settings(config)
-    if not (xdist.is_worker(config) or config.option.collectonly):
-        _clear_old_report(settings)
+    if not xdist.is_worker(config):
+        _prepare_out(settings, keep_report=config.option.collectonly)
     try:
         specs = parse_specs(list(settings.models), config.invocation_params.dir)
         release = load_release(settings.gates, specs, settings.out)
@@ -51,10 +51,12 @@ def _refuse_gate_ids(config: pytest.Config, release: Release) -> None:
             )
 
 
-def _clear_old_report(settings: Settings) -> None:
-    """Take away the verdict of an earlier run, which must not be mistaken for this one's, however this one ends."""
+def _prepare_out(settings: Settings, *, keep_report: bool) -> None:
+    """Make the folder; an earlier run's verdict must not be mistaken for this one's, however this one ends."""
     try:
-        clear_old_report(settings.out)
+        prepare_folder(settings.out)
+        if not keep_report:
+            clear_old_report(settings.out)
     except OSError as error:
         raise pytest.UsageError(f"{settings.out}: cannot be written: {error.strerror}") from None
 

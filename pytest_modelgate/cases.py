@@ -13,6 +13,7 @@ from typing import Any
 from pytest_modelgate.contracts.strict_json import NotStrictJsonError, parse
 from pytest_modelgate.errors import EmptySuiteError, SuiteError, SuitePathError
 from pytest_modelgate.nearest import did_you_mean
+from pytest_modelgate.paths import normal_path
 from pytest_modelgate.records import Message
 
 _KEYS = ("id", "task", "input", "messages", "expected", "critical", "tags", "group")
@@ -108,15 +109,15 @@ def load_suites(suites: Mapping[str, list[str]], root: Path, rules: CaseRules) -
 
 def _matching(suite: str, globs: list[str], root: Path) -> list[Path]:
     """Return the files that ``globs`` match, as pytest writes their paths."""
-    found = set()
+    found: set[Path] = set()
     for pattern in globs:
         try:
-            found.update(os.path.abspath(path) for path in root.glob(pattern) if path.is_file())
+            found.update(normal_path(path) for path in root.glob(pattern) if path.is_file())
         except (ValueError, NotImplementedError):
             raise SuitePathError(
                 f"suite {suite!r}: {pattern!r} is not a pattern of paths below {root}, such as 'golden/*.jsonl'"
             ) from None
-    return [Path(path) for path in sorted(found)]
+    return sorted(found)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -69,7 +69,9 @@ def _init(options: argparse.Namespace) -> int:
 
     for name in write_scaffold(options.folder, demo=options.demo):
         print(f"wrote {name}")
-    print("next: pytest --model demo" if options.demo else "next: edit gates.toml and the suites, then pytest --model …")
+    print(
+        "next: pytest --model demo" if options.demo else "next: edit gates.toml and the suites, then pytest --model …"
+    )
     return 0
 
 

@@ -116,7 +116,12 @@ class SuiteNode(pytest.File):
         for target in self._targets:
             for case in self._suite_file.cases:
                 name = f"{case.id}[{target.id}]"
-                yield CaseItem.from_parent(self, name=name, case=case, target=target, collector=self._collector)
+                # Written out, because pytest 9.2 would take the brackets as a part of the name here, and as
+                # parameters where it reads the id back: --lf then finds no case again.
+                nodeid = f"{self.nodeid}::{name}"
+                yield CaseItem.from_parent(
+                    self, name=name, nodeid=nodeid, case=case, target=target, collector=self._collector
+                )
 
 
 class CaseItem(pytest.Item):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from pytest_modelgate.gates import GateResult, evaluate
 from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.release import Release
-from pytest_modelgate.report.files import REPORT, write_report
+from pytest_modelgate.report.files import REPORT, clear_old_report, write_report
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.report.terminal import gate_id, summary_lines
 
@@ -139,14 +141,15 @@ class Controller:
         except OSError as error:
             where = error.filename or self._settings.out
             self._write_error = f"report could not be written: {where}: {error.strerror}"
+            self._outcome = replace(self._outcome, stopped=self._write_error)
+            with contextlib.suppress(OSError):
+                clear_old_report(self._settings.out)  # half of a report, which may say passed
         if stopped is None:
             self._report_gates(session, results)
 
     def _records_in_order(self) -> tuple[Record, ...]:
         """Return the records as the suites list them, whatever order workers sent them in."""
-        keys = (
-            (target.id, case.suite, case.id) for target in self._release.targets for case in self._release.cases
-        )
+        keys = ((target.id, case.suite, case.id) for target in self._release.targets for case in self._release.cases)
         return tuple(self._records[key] for key in keys if key in self._records)
 
     def _measure(self) -> dict[str, Performance]:

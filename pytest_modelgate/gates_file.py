@@ -231,8 +231,10 @@ _TABLES: dict[str, type[Table]] = {
 
 
 def _explain(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line with the table, what was got and what is valid."""
-    first = error.errors(include_url=False)[0]
+    """Turn pydantic's most telling complaint into one line with the table, what was got and what is valid."""
+    found = error.errors(include_url=False)
+    # A misspelt key is unknown and the right one missing: the first says more.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     location = [str(part) for part in first["loc"]]
     key = location[-1] if location else ""
     table = f"[{'.'.join(location[:-1])}] " if len(location) > 1 else ""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import argparse
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-_SHORT = {"model": "--model", "gates": "--gates"}
-"""Short names, which other plugins and users' conftests like as well."""
+from pytest_modelgate.paths import normal_path
+
+SHORT_NAMES = {"--model": "--modelgate-model", "--gates": "--modelgate-gates"}
+"""Short names, which other plugins and users' conftests like as well, and what they stand for."""
+
+_HEADING = ("modelgate", "release gate for fine-tuned models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +34,11 @@ class Settings:
     use_journal: bool
 
 
-def add_options(parser: pytest.Parser, command_line: tuple[str, ...]) -> None:
-    """
-    Register the options.
-
-    A short name is registered only when the command line uses it: a second registration of ``--model`` by a user's
-    conftest would otherwise break every pytest run.
-    """
-
-    def names(stem: str) -> list[str]:
-        short = _SHORT[stem]
-        used = any(argument == short or argument.startswith(f"{short}=") for argument in command_line)
-        return [f"--modelgate-{stem}", *([short] if used else [])]
-
-    group = parser.getgroup("modelgate", "release gate for fine-tuned models")
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options by the names that always work."""
+    group = parser.getgroup(*_HEADING)
     group.addoption(
-        *names("model"),
+        "--modelgate-model",
         dest="modelgate_model",
         action="append",
         default=None,
@@ -53,11 +48,12 @@ def add_options(parser: pytest.Parser, command_line: tuple[str, ...]) -> None:
         "options after commas: model.gguf,n_ctx=4096,id=q4",
     )
     group.addoption(
-        *names("gates"),
+        "--modelgate-gates",
         dest="modelgate_gates",
         default=None,
         metavar="FILE",
-        help="Release gates, default gates.toml at the rootdir (ini: modelgate_gates). --gates for short.",
+        help="Release gates, default gates.toml here or in the nearest folder above (ini: modelgate_gates). "
+        "--gates for short.",
     )
     group.addoption(
         "--modelgate-out",
@@ -82,6 +78,32 @@ def add_options(parser: pytest.Parser, command_line: tuple[str, ...]) -> None:
     parser.addini("modelgate_out", "Folder of reports and journal, relative to the rootdir", default=".modelgate")
 
 
+def add_short_names(parser: pytest.Parser, arguments: list[str]) -> list[str]:
+    """
+    Register the short names that ``arguments`` use; return those that somebody else has registered.
+
+    Called after the conftests have had their turn: registered before, ``--model`` would break every project whose
+    conftest has an option of that name.
+    """
+    taken = []
+    for short, long in SHORT_NAMES.items():
+        if not any(argument == short or argument.startswith(f"{short}=") for argument in arguments):
+            continue
+        kind: dict[str, Any] = {"action": "append"} if short == "--model" else {}
+        try:
+            parser.getgroup(*_HEADING).addoption(
+                short, dest=f"modelgate_{short[2:]}", default=None, help=f"Short for {long}", **kind
+            )
+        except (ValueError, argparse.ArgumentError):
+            taken.append(short)
+    return taken
+
+
+def values_of_short_names(arguments: list[str]) -> set[str]:
+    """Return what follows a short name: pytest takes it for a path to collect as long as the name is unknown."""
+    return {value for name, value in pairwise(arguments) if name in SHORT_NAMES}
+
+
 def is_asked_for(config: pytest.Config) -> bool:
     """Say whether this run has targets to judge."""
     return bool(config.getoption("modelgate_model", None))
@@ -92,13 +114,27 @@ def read_settings(config: pytest.Config) -> Settings:
     given_gates = config.getoption("modelgate_gates")
     given_out = config.getoption("modelgate_out")
     invoked_in = config.invocation_params.dir
-    gates = invoked_in / given_gates if given_gates else config.rootpath / config.getini("modelgate_gates")
-    out = invoked_in / given_out if given_out else config.rootpath / config.getini("modelgate_out")
+    root = _root(config)
+    gates = invoked_in / given_gates if given_gates else root / config.getini("modelgate_gates")
+    out = invoked_in / given_out if given_out else root / config.getini("modelgate_out")
     return Settings(
         models=tuple(config.getoption("modelgate_model")),
-        # pytest collects by normal paths, so that a suite below "../" must have one as well.
-        gates=Path(os.path.abspath(gates)),
-        out=Path(os.path.abspath(out)),
+        gates=normal_path(gates),
+        out=normal_path(out),
         strict=config.getoption("modelgate_strict"),
         use_journal=not config.getoption("modelgate_no_journal"),
     )
+
+
+def _root(config: pytest.Config) -> Path:
+    """
+    Return the folder that holds the project's gates: where pytest was started, or the nearest above it.
+
+    That is the rootdir, unless ``--model PATH`` misled pytest, which reads PATH as a folder to collect before it knows
+    the option, and moves the rootdir towards the model: to nobody's gates, or to those of another project.
+    """
+    is_given = config.getoption("rootdir") is not None or config.getoption("inifilename") is not None
+    name = config.getini("modelgate_gates")
+    start = config.invocation_params.dir
+    folders = [] if is_given else [start, *start.parents]
+    return next((folder for folder in folders if (folder / name).is_file()), config.rootpath)

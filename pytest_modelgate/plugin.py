@@ -8,15 +8,45 @@ heavy is imported here, because every pytest run in the environment imports this
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
-from pytest_modelgate.options import add_options, is_asked_for
+from pytest_modelgate.options import (
+    SHORT_NAMES,
+    add_options,
+    add_short_names,
+    is_asked_for,
+    values_of_short_names,
+)
+
+taken_key = pytest.StashKey[list[str]]()
+"""The short names on the command line that a conftest or another plugin has for itself."""
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the options; short names only where the command line uses them."""
-    config = pluginmanager.get_plugin("pytestconfig")
-    add_options(parser, tuple(str(argument) for argument in config.invocation_params.args) if config else ())
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Leave the short names to conftests that want them, and import none from a model's folder."""
+    namespace = early_config.known_args_namespace
+    values = values_of_short_names(args)
+    namespace.file_or_dir = [path for path in namespace.file_or_dir if path not in values]
+    yield
+    early_config.stash[taken_key] = add_short_names(parser, args)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say that a short name was not understood as modelgate's."""
+    return [
+        f"modelgate: {name} is another plugin's option here; {SHORT_NAMES[name]} judges a release"
+        for name in config.stash.get(taken_key, [])
+    ]
 
 
 def pytest_configure(config: pytest.Config) -> None:

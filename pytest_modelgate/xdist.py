@@ -50,6 +50,19 @@ class OneWorkerPerTarget:
                 match = case.fullmatch(nodeid)
                 return match[1] if match else nodeid
 
+            def remove_node(self, node: Any) -> str | None:
+                # LoadScopeScheduling queues the item that killed a worker again with the rest of its scope: here a
+                # whole target, whose cases after that item would never run.
+                workload = self.assigned_work[node]
+                pending = (item for unit in workload.values() for item, done in unit.items() if not done)
+                crashed = next(pending, None)
+                if crashed is not None:
+                    workload[self._split_scope(crashed)][crashed] = True
+                    for scope in [scope for scope, unit in workload.items() if all(unit.values())]:
+                        del workload[scope]
+                super().remove_node(node)
+                return crashed
+
         return TargetScheduling(config, log)
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)

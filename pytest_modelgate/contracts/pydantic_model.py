@@ -28,7 +28,7 @@ def load_pydantic_check(path: str, root: Path, named_by: str) -> ValueCheck:
         raise GatesFileError(f"{named_by}: cannot import {module_name!r}: {error}") from None
     except AttributeError:
         raise GatesFileError(f"{named_by}: module {module_name!r} has no class {class_name!r}") from None
-    except Exception as error:  # importing a user's module runs it, and it may raise anything
+    except Exception as error:  # noqa: BLE001 - importing a user's module runs it, and it may raise anything
         raise GatesFileError(f"{named_by}: importing {module_name!r} raised {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove(str(root))

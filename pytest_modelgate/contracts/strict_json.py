@@ -17,7 +17,8 @@ MAX_DEPTH = 100
 MAX_DIGITS = 400
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# A string without an end takes the rest of the text: looking for its end again from each later quote is quadratic.
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class NotStrictJsonError(ValueError):
@@ -58,7 +59,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
     where = f"at character {error.pos}"
     if error.msg == "Extra data":
         return f"text after the JSON value {where}: {text[error.pos : error.pos + 40]!r}"
-    if error.msg == "Expecting value" and error.pos == len(text) - len(text.lstrip()):
+    if text.startswith("\ufeff") or (error.msg == "Expecting value" and error.pos == len(text) - len(text.lstrip())):
         return f"does not begin with a JSON value: {text.lstrip()[:40]!r}"
     return f"not JSON: {error.msg} {where}"
 

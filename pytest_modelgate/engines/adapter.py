@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import inspect
 import os
-import resource
-import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
-from pytest_modelgate.engines import EngineSettings, Result
+from pytest_modelgate.engines import EngineSettings, Result, memory
 from pytest_modelgate.engines.adapter_files import (
     ModelFiles,
     build_id,
@@ -63,9 +61,11 @@ class AdapterEngine:
     The target is loaded by the first :meth:`describe` or :meth:`generate`. Cases are batched by prompt length, so
     results come in another order than the requests. A generation's times are seconds from the moment its batch was
     taken up: every case of a batch waits for the batch's prefill, and a short answer does not for a long one.
+    ``on_started`` is called with the key of each request of a batch that is taken up.
     """
 
     def __init__(self, path: Path, base: Path | None, settings: EngineSettings) -> None:
+        self.on_started: Callable[[str], None] = _ignore
         self._path = path
         self._base = base
         self._settings = settings
@@ -91,14 +91,15 @@ class AdapterEngine:
         ready.sort(key=lambda pair: (len(pair[1]), pair[0].max_tokens))
         for start in range(0, len(ready), self._batch_size):
             batch = ready[start : start + self._batch_size]
+            for request, _ in batch:
+                self.on_started(request.key)
             rows = model.decode([prompt for _, prompt in batch], [request.max_tokens for request, _ in batch])
             for (request, prompt), row in zip(batch, rows, strict=True):
                 yield request.key, model.result(len(prompt), row)
 
     def peak_rss_bytes(self) -> int | None:
         """Return the largest resident memory of this process."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return memory.peak_rss_bytes()
 
     def close(self) -> None:
         """Forget the model."""
@@ -273,3 +274,7 @@ def _some(names: Collection[str]) -> str:
     """Name one of many keys."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first
+
+
+def _ignore(_key: str) -> None:
+    """Do nothing about a request that is started."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_modelgate.engines import EngineSettings, Result
+from pytest_modelgate.engines import EngineSettings, Result, memory
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineDiedError, EngineError
@@ -72,16 +72,8 @@ class GgufEngine:
                 yield request.key, Failure("refused", str(error))
 
     def peak_rss_bytes(self) -> int | None:
-        """
-        Return the largest resident memory of this process.
-
-        ``getrusage`` is no help: its maximum includes what the parent had when it started this process.
-        """
-        try:
-            lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+        """Return the largest resident memory of this process."""
+        return memory.peak_rss_bytes()
 
     def close(self) -> None:
         """Free the model."""

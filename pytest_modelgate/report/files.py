@@ -14,10 +14,14 @@ REPORT = "report.json"
 SUMMARY = "summary.md"
 
 
-def clear_old_report(out: Path) -> None:
-    """Make ``out`` and take an earlier run's verdict out of it."""
+def prepare_folder(out: Path) -> None:
+    """Make ``out``, which is no part of the user's repository."""
     out.mkdir(parents=True, exist_ok=True)
     (out / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def clear_old_report(out: Path) -> None:
+    """Take an earlier run's verdict out of ``out``."""
     for name in (REPORT, SUMMARY):
         (out / name).unlink(missing_ok=True)
 

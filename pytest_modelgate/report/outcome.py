@@ -19,7 +19,7 @@ class RunOutcome:
     Hold the records and gate results of one run.
 
     ``engines``: what each target's engine said of itself, absent where nothing had to be generated. ``seconds``: wall
-    time that each target's cases took. ``stopped``: why the run ended before its cases did, or None. ``strict``:
+    time that each target's cases took. ``stopped``: why the run ended before it was complete, or None. ``strict``:
     misses fail.
     """
 

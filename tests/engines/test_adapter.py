@@ -187,8 +187,11 @@ def test_learned_positions(folders: Path, tmp_path: Path) -> None:
         for length, max_tokens in ((126, 2), (100, 20), (30, 60))
     ]
 
-    found = answers(engine_for(tmp_path, batch_size=3), requests)
+    engine = engine_for(tmp_path, batch_size=3)
 
+    found = answers(engine, requests)
+
+    assert str(engine.describe().facts["batching"]).startswith("batches of 3")
     for request, generation in zip(requests, found, strict=True):
         ids = [*(request.prompt_ids or ()), *generation.token_ids]
         with torch.no_grad():

@@ -1,0 +1,112 @@
+"""Give tests a small training project: a few rows, a suite, a system prompt and a configuration of tiny sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from modelgate_training.cli import main
+
+TOPICS = {
+    "billing": (
+        "invoice without our address",
+        "charge from last Tuesday",
+        "expired credit card",
+        "bank transfer to your old account",
+        "yearly price",
+        "tax line",
+    ),
+    "bug": (
+        "crash while printing",
+        "error with a long number",
+        "freeze of the whole window",
+        "blank page after saving",
+        "lost attachment",
+        "very slow search",
+    ),
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return 48 rows that differ in more than a word."""
+    forms = (
+        "My {} looks wrong since the first of the month",
+        "Please look into the {} that I wrote about",
+        "Nobody told us why the {} came back, can you?",
+        "What do I do about a {} on a weekend?",
+    )
+    return [
+        {"input": form.format(topic), "expected": {"intent": intent}, "group": topic}
+        for intent, topics in TOPICS.items()
+        for topic in topics
+        for form in forms
+    ]
+
+
+class Project:
+    """Hold a folder with a configuration; ``run`` is the command line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write_rows("train.jsonl", rows())
+        self.write_rows("golden.jsonl", [{"id": "a", "input": "The coffee machine is out of beans."}])
+        (path / "system.txt").write_text("Label the message.\n", encoding="utf-8")
+        self.config: dict[str, Any] = {
+            "root": str(path),
+            "output": "run",
+            "task": {"system": "system.txt", "suites": ["golden.jsonl"]},
+            "data": {"train": ["train.jsonl"], "validation": 0.1},
+            "base": {
+                "scratch": {
+                    "vocab_size": 400,
+                    "hidden_size": 64,
+                    "layers": 2,
+                    "heads": 2,
+                    "kv_heads": 1,
+                    "intermediate_size": 128,
+                    "steps": 20,
+                    "batch": 8,
+                }
+            },
+            "lora": {"r": 4, "target_modules": ["q_proj", "v_proj"]},
+            "training": {"steps": 20, "batch": 8, "accumulation": 1, "lr": 2e-3},
+            "export": {"name": "tiny"},
+        }
+
+    def write_rows(self, name: str, lines: Iterable[dict[str, Any]]) -> None:
+        """Write a JSONL file."""
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.path / name).write_text(text, encoding="utf-8")
+
+    def run(self, command: str, *arguments: str) -> int:
+        """Write the configuration and run one command with it."""
+        file = self.path / "config.yaml"
+        file.write_text(yaml.safe_dump(self.config), encoding="utf-8")
+        return main([command, "--config", str(file), *arguments])
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """Read a JSONL file of the run."""
+        lines = (self.path / "run" / name).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a training project in a folder of its own."""
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def error(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what gives the one line that the program ended with."""
+
+    def read() -> str:
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("modelgate-train: ")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return read

@@ -1,0 +1,72 @@
+"""The converter is fetched on purpose, checked, and never run unchecked."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from modelgate_training import converter
+from modelgate_training.cli import main
+
+SOURCE = "llama_cpp_python-0/vendor/llama.cpp"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Keep what is fetched away from the user's own cache."""
+    monkeypatch.setenv("MODELGATE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def write_archive(path: Path, *names: str) -> Path:
+    """Write a source archive with these files."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            content = b"print('converter')\n"
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_with_another_hash_is_not_used(cache, tmp_path, error):
+    """What does not have the known hash is not even unpacked."""
+    archive = write_archive(tmp_path / "x.tar.gz", f"{SOURCE}/convert_hf_to_gguf.py")
+    assert main(["fetch-converter", "--archive", str(archive), "--sha256", "0" * 64]) == 1
+    assert "expected 0000" in error()
+    assert not cache.exists()
+
+
+def test_an_unknown_version_must_be_vouched_for(cache, monkeypatch, error):
+    """Without a known hash nothing is downloaded."""
+    monkeypatch.setattr(converter, "KNOWN_ARCHIVES", {})
+    assert main(["fetch-converter"]) == 4
+    assert "vouch for one with --sha256" in error()
+    assert not cache.exists()
+
+
+def test_only_the_converter_is_kept(cache, tmp_path, capsys):
+    """Of a checked archive the converter's own files are kept, and nothing that climbs out of the folder."""
+    archive = write_archive(
+        tmp_path / "x.tar.gz",
+        f"{SOURCE}/convert_hf_to_gguf.py",
+        f"{SOURCE}/conversion/base.py",
+        f"{SOURCE}/src/llama.cpp",
+        "llama_cpp_python-0/setup.py",
+    )
+    assert main(["fetch-converter", "--archive", str(archive), "--sha256", converter._sha256(archive)]) == 0
+    folder = converter.find_converter()
+    kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert kept == {"convert_hf_to_gguf.py", "conversion/base.py", "fetched.json"}
+    assert folder.parent == cache
+    assert str(folder) in capsys.readouterr().out
+
+
+def test_export_names_the_command_that_fetches_it(cache, project, error):
+    """Without the converter a run ends before it has trained anything, with the command to type."""
+    assert not cache.exists()
+    assert project.run("run") == 1
+    assert "fetch it once: modelgate-train fetch-converter" in error()
+    assert not (project.path / "run" / "base").exists()

@@ -1,0 +1,90 @@
+"""The labels of every row are checked before the first step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from modelgate_training.audit import audit_labels
+from modelgate_training.batches import IGNORED, collate
+from modelgate_training.chat import Encoded, check_template, encode_rows, end_of_turn
+from modelgate_training.errors import StageError
+from modelgate_training.tokenizer import IM_END, train_tokenizer
+
+ANSWER = '{"intent": "bug"}'
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """Return a small tokenizer trained here."""
+    return train_tokenizer(["It broke. Label the message.", ANSWER] * 50, 330)
+
+
+def encode(tokenizer, answer: str = ANSWER, message: str = "It broke.") -> list[Encoded]:
+    """Return one row as ids."""
+    return encode_rows(tokenizer, "Label the message.", [(message, answer, "train.jsonl:1")], IM_END)
+
+
+def test_only_the_answer_and_its_end_are_learned(tokenizer):
+    """The prompt and the padding are ignored, the end of turn is not."""
+    (row,) = encode(tokenizer)
+    assert audit_labels(tokenizer, [row], [ANSWER], IM_END, 200)["rows"] == 1
+    batch = collate([row, Encoded(row.ids[:4], 2, "short")], tokenizer.pad_token_id, learn_prompt=False)
+    labels = batch["labels"][0].tolist()
+    assert set(labels[: row.prompt]) == {IGNORED}
+    assert tokenizer.decode(labels[row.prompt :]) == ANSWER + IM_END
+    assert batch["labels"][1].tolist()[4:] == [IGNORED] * (len(row.ids) - 4)
+
+
+def test_end_of_turn_is_read_from_the_template(tokenizer):
+    """The end of turn is what the template writes, not what somebody remembers."""
+    assert end_of_turn(tokenizer) == IM_END
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda row: {"prompt": len(row.ids)}, "has nothing to learn"),
+        (lambda row: {"ids": row.ids[:-1]}, "the end of turn <|im_end|> is not learned"),
+        (lambda row: {"prompt": row.prompt + 1}, "would learn"),
+        (lambda row: {"prompt": row.prompt - 1}, "would learn"),
+    ],
+    ids=["all-masked", "no-end", "answer-masked", "prompt-learned"],
+)
+def test_wrong_labels_fail_the_run(tokenizer, change, expected):
+    """Whatever went wrong with the labels, the row is named."""
+    (row,) = encode(tokenizer)
+    wrong = dataclasses.replace(row, **change(row))
+    with pytest.raises(StageError, match=rf"train\.jsonl:1: .*{expected}".replace("|", r"\|")):
+        audit_labels(tokenizer, [wrong], [ANSWER], IM_END, 200)
+
+
+def test_a_row_that_would_be_cut_fails_the_run(tokenizer):
+    """A row longer than max_length is an error, because what is cut is the answer."""
+    with pytest.raises(StageError, match=r"do not fit training\.max_length 20: the answer would be cut"):
+        audit_labels(tokenizer, encode(tokenizer), [ANSWER], IM_END, 20)
+
+
+def test_control_tokens_in_a_row_fail_the_run(tokenizer):
+    """The text of a control token inside a message would be read as one."""
+    both = encode(tokenizer) + encode(tokenizer, message=f"It broke.{IM_END}")
+    with pytest.raises(StageError, match="holds the text of a control token"):
+        audit_labels(tokenizer, both, [ANSWER, ANSWER], IM_END, 200)
+
+
+def test_an_empty_answer_fails_the_run(tokenizer):
+    """A row whose answer is empty teaches nothing but to stop."""
+    with pytest.raises(StageError, match="its answer is empty"):
+        audit_labels(tokenizer, encode(tokenizer, answer=""), [""], IM_END, 200)
+
+
+def test_a_template_that_rewrites_answers_fails_the_run(tokenizer):
+    """What is learned must be how a finished conversation begins, or the model never meets that prompt again."""
+    check_template(tokenizer, "s", "q", ANSWER, IM_END)
+    usual = tokenizer.chat_template
+    tokenizer.chat_template = usual.replace("'<|im_start|>assistant\\n'", "'<|im_start|>assistant\\n<think>\\n'")
+    try:
+        with pytest.raises(StageError, match="does not begin with what would be learned"):
+            check_template(tokenizer, "s", "q", ANSWER, IM_END)
+    finally:
+        tokenizer.chat_template = usual

@@ -1,0 +1,115 @@
+"""Rows are cleaned, checked against the evaluation rows and split, before anything is trained."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from modelgate_training.leaks import find_leaks, normalise
+from modelgate_training.rows import Row
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        "My yearly price looks wrong since the first of the month",
+        "MY YEARLY PRICE looks wrong, since the first of the month!!",
+        "  my\u00a0yearly price looks\nwrong since the first of the month",
+        "My yearly price looks wrong since the first of that month",
+    ],
+    ids=["copy", "case-and-punctuation", "white-space", "one-word"],
+)
+def test_a_row_that_an_evaluation_row_equals_is_refused(project, error, evaluation):
+    """A copy is a leak whatever its case, punctuation and spacing, and so is one changed word; both rows are named."""
+    project.write_rows("golden.jsonl", [{"id": "x", "input": "Other."}, {"id": "y", "input": evaluation}])
+    assert project.run("prepare") == 1
+    line = error()
+    assert "1 training rows are evaluation rows too" in line
+    assert "train.jsonl:17 " in line
+    assert "golden.jsonl:2: 'My yearly price" in line
+
+
+def test_leaks_can_be_dropped_and_are_written_down(project):
+    """With data.leaks=drop the row goes, and rejected.jsonl says which and why."""
+    chat = {"id": "y", "messages": [{"role": "user", "content": "please look into the TAX LINE that i wrote about"}]}
+    project.write_rows("golden.jsonl", [chat])
+    assert project.run("prepare", "--set", "data.leaks=drop") == 0
+    (rejected,) = project.read_rows("rejected.jsonl")
+    assert rejected["input"] == "Please look into the tax line that I wrote about"
+    assert "golden.jsonl:1" in rejected["reason"]
+    kept = project.read_rows("prepared/train.jsonl") + project.read_rows("prepared/validation.jsonl")
+    assert len(kept) == 47
+
+
+def test_duplicates_are_removed_and_counted(project, capsys):
+    """A row that says the same as an earlier one goes, a contradiction too."""
+    row = {"input": "One two three", "expected": {"intent": "bug"}, "group": "g"}
+    other = {"input": "ONE, two, three!", "expected": {"intent": "billing"}, "group": "g"}
+    project.write_rows("train.jsonl", [row, row, other, {**row, "input": "Something else"}])
+    assert project.run("prepare") == 0
+    assert "4 read, 2 duplicates" in capsys.readouterr().out
+    reasons = [row["reason"].split()[0] for row in project.read_rows("rejected.jsonl")]
+    assert reasons == ["duplicate", "contradicts"]
+
+
+def test_groups_stay_on_one_side_of_the_split(project):
+    """No group has rows in both parts."""
+    assert project.run("prepare", "--set", "data.validation=0.3") == 0
+    train = {row["group"] for row in project.read_rows("prepared/train.jsonl")}
+    held_back = {row["group"] for row in project.read_rows("prepared/validation.jsonl")}
+    assert held_back
+    assert not train & held_back
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"input": "a"', "train.jsonl:1: not JSON"),
+        ('["a"]', "train.jsonl:1: a row is a JSON object, got list"),
+        ('{"input": 3, "expected": {}}', "train.jsonl:1: key 'input' must be text, got 3"),
+        ('{"input": "a"}', "train.jsonl:1: key 'expected' is missing"),
+        ('{"input": " ", "expected": {}}', "train.jsonl:1: the input is empty"),
+    ],
+)
+def test_a_bad_row_is_named(project, error, line, expected):
+    """A row that cannot be learned from fails the stage with its file and line."""
+    (project.path / "train.jsonl").write_text(line + "\n", encoding="utf-8")
+    assert project.run("prepare") == 1
+    assert expected in error()
+
+
+def test_csv_rows_become_answers(project):
+    """A CSV's label column becomes an answer with the configured key."""
+    (project.path / "rows.csv").write_text('text,category\n"Where, is it?",card_arrival\nWhy?,fee\n', encoding="utf-8")
+    project.config["data"] |= {"train": ["rows.csv"], "label_key": "intent", "validation": 0.0}
+    assert project.run("prepare") == 0
+    first = project.read_rows("prepared/train.jsonl")[0]
+    assert (first["input"], first["expected"]) == ("Where, is it?", {"intent": "card_arrival"})
+
+
+def test_a_stage_names_the_one_that_it_builds_on(project, error):
+    """A stage whose input is missing or stale says so instead of working on the wrong files."""
+    assert project.run("train") == 1
+    assert "stage 'train' builds on 'prepare', which has not been run" in error()
+    assert project.run("prepare") == 0
+    assert project.run("base", "--set", "data.seed=99") == 1
+    assert "'prepare', which is stale" in error()
+
+
+def test_normalising_never_empties_a_text():
+    """A text of nothing but marks or emoji is still told from another."""
+    assert normalise("?!") != normalise("\U0001f600")
+    assert normalise("\uff28\uff45llo, it's\u00a0 me") == "hello its me"
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_are_checked_in_seconds():
+    """10,000 training rows against 3,000 evaluation rows: 30 million comparisons."""
+    rng = random.Random(1)  # noqa: S311 (nothing secret is drawn)
+    letters = "etaoin shrdlu"
+    texts = ["".join(rng.choice(letters) for _ in range(60)) for _ in range(13_000)]
+    made = [Row(text, {}, "g", str(number)) for number, text in enumerate(texts)]
+    started = time.monotonic()
+    assert find_leaks(made[:10_000], [*made[10_000:], made[77]], 90.0)[0].row is made[77]
+    assert time.monotonic() - started < 30

@@ -1,0 +1,1 @@
+"""Train, export and quantise a candidate: ``modelgate-train run --config FILE``."""

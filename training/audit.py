@@ -1,0 +1,48 @@
+"""
+Check the labels of every row before the first step: most failed trainings failed here, without a word.
+
+A row with nothing to learn, an answer cut short or an end of turn that is never learned leaves a model that rambles
+or never stops, while its loss looks fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .chat import Encoded
+from .errors import StageError
+
+
+def audit_labels(
+    tokenizer: Any, rows: Sequence[Encoded], answers: Sequence[str], eot: str, max_length: int
+) -> dict[str, int]:
+    """Raise for the first row that would be learned wrongly; return what was counted."""
+    end = tokenizer.convert_tokens_to_ids(eot)
+    control = set(tokenizer.all_special_ids)
+    usual = _usual_control_count(rows, control)
+    learned = 0
+    for row, answer in zip(rows, answers, strict=True):
+        labels = row.ids[row.prompt :]
+        learned += len(labels)
+        if not labels or labels == [end]:
+            raise StageError(f"{row.source}: has nothing to learn: its answer is empty")
+        if len(row.ids) > max_length:
+            raise StageError(
+                f"{row.source}: {len(row.ids)} tokens do not fit training.max_length {max_length}: "
+                f"the answer would be cut; raise it or shorten the row"
+            )
+        if labels[-1] != end:
+            raise StageError(f"{row.source}: the end of turn {eot} is not learned: the model would not stop")
+        if tokenizer.decode(labels) != answer + eot:
+            raise StageError(f"{row.source}: would learn {tokenizer.decode(labels)!r} in place of {answer + eot!r}")
+        if sum(token in control for token in row.ids) != usual:
+            raise StageError(f"{row.source}: holds the text of a control token, which would be read as one")
+    return {"rows": len(rows), "learned_tokens": learned, "longest": max(len(row.ids) for row in rows)}
+
+
+def _usual_control_count(rows: Sequence[Encoded], control: set[int]) -> int:
+    """Return how many control tokens a row has: the template's, which are the same in all rows."""
+    if not rows:
+        raise StageError("there is no row to learn from")
+    return min(sum(token in control for token in row.ids) for row in rows)

@@ -1,0 +1,78 @@
+"""Write a row as the model will meet it: system turn, user turn, and the answer to be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Hold a row's token ids, of which the first ``prompt`` are given and the others are to be learned."""
+
+    ids: list[int]
+    prompt: int
+    source: str
+
+
+def prompt_text(tokenizer: Any, system: str | None, message: str) -> str:
+    """Return the rendered conversation up to where the model goes on."""
+    return str(tokenizer.apply_chat_template(_turns(system, message), tokenize=False, add_generation_prompt=True))
+
+
+def end_of_turn(tokenizer: Any) -> str:
+    """Return the text with which the template ends an assistant's turn."""
+    ended = tokenizer.apply_chat_template(
+        [*_turns(None, "q"), {"role": "assistant", "content": "ANSWER"}], tokenize=False
+    )
+    rest = str(ended).rpartition("ANSWER")[2]
+    first: list[int] = tokenizer(rest, add_special_tokens=False)["input_ids"][:1]
+    token = str(tokenizer.convert_ids_to_tokens(first)[0]) if first else ""
+    if token not in tokenizer.all_special_tokens:
+        raise StageError(f"the chat template ends an answer with {rest!r}, which begins with no control token")
+    return token
+
+
+def encode_rows(
+    tokenizer: Any, system: str | None, examples: Sequence[tuple[str, str, str]], eot: str
+) -> list[Encoded]:
+    """Turn (message, answer, source) triples into ids; what follows the end of the answer's turn is not needed."""
+    if not examples:
+        return []
+    prompts = [prompt_text(tokenizer, system, message) for message, _, _ in examples]
+    wholes = [f"{prompt}{answer}{eot}" for prompt, (_, answer, _) in zip(prompts, examples, strict=True)]
+    # Prompt and whole are encoded apart on purpose: that the one begins the other is then a fact that is checked.
+    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    whole_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
+    return [
+        Encoded(_joined(ids, prompt, source), len(prompt), source)
+        for ids, prompt, (_, _, source) in zip(whole_ids, prompt_ids, examples, strict=True)
+    ]
+
+
+def check_template(tokenizer: Any, system: str | None, message: str, answer: str, eot: str) -> None:
+    """Raise if the template writes a whole conversation otherwise than prompt, answer, end of turn."""
+    turns = [*_turns(system, message), {"role": "assistant", "content": answer}]
+    whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    learned = f"{prompt_text(tokenizer, system, message)}{answer}{eot}"
+    if not whole.startswith(learned):
+        raise StageError(
+            f"the chat template writes a finished conversation as {whole!r}, which does not begin with what would be "
+            f"learned, {learned!r}: a model trained so would not meet that prompt again"
+        )
+
+
+def _joined(ids: list[int], prompt: list[int], source: str) -> list[int]:
+    """Return ``ids`` if they begin with ``prompt``, else raise: the mask would be wrong (a merge across the border)."""
+    if ids[: len(prompt)] != prompt:
+        raise StageError(f"{source}: the prompt's token ids do not begin the whole row's: the labels would be wrong")
+    return ids
+
+
+def _turns(system: str | None, message: str) -> list[dict[str, str]]:
+    """Return the conversation that the model is given."""
+    turns = [{"role": "user", "content": message}]
+    return turns if system is None else [{"role": "system", "content": system}, *turns]

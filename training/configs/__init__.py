@@ -1,0 +1,1 @@
+"""Hold the training configurations that ship with the package."""
