@@ -15,6 +15,8 @@ from pytest_modelgate.paths import normal_path
 SHORT_NAMES = {"--model": "--modelgate-model", "--gates": "--modelgate-gates"}
 """Short names, which other plugins and users' conftests like as well, and what they stand for."""
 
+_TAKE_PATHS = {*SHORT_NAMES, *SHORT_NAMES.values(), "--modelgate-out"}
+
 _HEADING = ("modelgate", "release gate for fine-tuned models")
 
 
@@ -52,7 +54,7 @@ def add_options(parser: pytest.Parser) -> None:
         dest="modelgate_gates",
         default=None,
         metavar="FILE",
-        help="Release gates, default gates.toml here or in the nearest folder above (ini: modelgate_gates). "
+        help="Release gates, default gates.toml at the rootdir (ini: modelgate_gates). "
         "--gates for short.",
     )
     group.addoption(
@@ -104,6 +106,28 @@ def values_of_short_names(arguments: list[str]) -> set[str]:
     return {value for name, value in pairwise(arguments) if name in SHORT_NAMES}
 
 
+def mislead_pytest(arguments: list[str], directory: Path) -> bool:
+    """
+    Say whether ``--model PATH`` names something outside ``directory``.
+
+    pytest chooses its rootdir before it knows the option: it takes PATH for a folder to collect and looks there for the
+    project and its ini file.
+    """
+    paths = [directory / value for name, value in pairwise(arguments) if name in _TAKE_PATHS]
+    return any(path.exists() and not normal_path(path).is_relative_to(directory) for path in paths)
+
+
+def join_values(arguments: list[str]) -> list[str]:
+    """Return the same command line with ``--model=PATH`` for ``--model PATH``, which misleads nobody."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in _TAKE_PATHS:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def is_asked_for(config: pytest.Config) -> bool:
     """Say whether this run has targets to judge."""
     return bool(config.getoption("modelgate_model", None))
@@ -114,7 +138,7 @@ def read_settings(config: pytest.Config) -> Settings:
     given_gates = config.getoption("modelgate_gates")
     given_out = config.getoption("modelgate_out")
     invoked_in = config.invocation_params.dir
-    root = _root(config)
+    root = config.rootpath
     gates = invoked_in / given_gates if given_gates else root / config.getini("modelgate_gates")
     out = invoked_in / given_out if given_out else root / config.getini("modelgate_out")
     return Settings(
@@ -124,17 +148,3 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=config.getoption("modelgate_strict"),
         use_journal=not config.getoption("modelgate_no_journal"),
     )
-
-
-def _root(config: pytest.Config) -> Path:
-    """
-    Return the folder that holds the project's gates: where pytest was started, or the nearest above it.
-
-    That is the rootdir, unless ``--model PATH`` misled pytest, which reads PATH as a folder to collect before it knows
-    the option, and moves the rootdir towards the model: to nobody's gates, or to those of another project.
-    """
-    is_given = config.getoption("rootdir") is not None or config.getoption("inifilename") is not None
-    name = config.getini("modelgate_gates")
-    start = config.invocation_params.dir
-    folders = [] if is_given else [start, *start.parents]
-    return next((folder for folder in folders if (folder / name).is_file()), config.rootpath)

@@ -17,6 +17,8 @@ from pytest_modelgate.options import (
     add_options,
     add_short_names,
     is_asked_for,
+    join_values,
+    mislead_pytest,
     values_of_short_names,
 )
 
@@ -39,6 +41,16 @@ def pytest_load_initial_conftests(
     namespace.file_or_dir = [path for path in namespace.file_or_dir if path not in values]
     yield
     early_config.stash[taken_key] = add_short_names(parser, args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
+    """Start over with ``--model=PATH`` where ``--model PATH`` made pytest take a model's folder for the project."""
+    given = config.invocation_params
+    arguments = [str(argument) for argument in given.args]
+    if is_asked_for(config) and mislead_pytest(arguments, given.dir):
+        return pytest.main(join_values(arguments), plugins=given.plugins)
+    return None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -87,7 +87,8 @@ def _learn(
     import torch
 
     rng = random.Random(how.seed)  # noqa: S311 (nothing secret is drawn)
-    total = math.ceil(how.epochs * math.ceil(len(rows) / how.batch))
+    shown = len(rows) * (1.0 + how.titles + how.restore)
+    total = math.ceil(how.epochs * shown / how.batch)
     total = min(total, how.steps) if how.steps else total
     optimizer = torch.optim.AdamW(_decayed(model, how.weight_decay), lr=how.lr, betas=(0.9, 0.98), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, total, how.warmup))
