@@ -1,1 +1,1 @@
-"""TODO."""
+"""Hold the small support model that ships with the package: ``--model demo``."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import gguf
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from pytest_modelgate.records import Failure, Generation
 
 MERGES = ("h e", "l l", "he ll", "hell o")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|marker|>")
@@ -87,12 +91,12 @@ class TinyModel:
         writer.close()
         return path
 
-    def _weights(self, n_embd, n_ff, n_head):
+    def _weights(self, n_embd: int, n_ff: int, n_head: int) -> dict[str, NDArray[np.float32]]:
         """Return all tensors by name; a matrix is stored as (rows out, columns in)."""
         random = np.random.default_rng(self.seed)
         n_vocab, n_kv = len(VOCABULARY), n_embd // n_head * 2
 
-        def matrix(rows, columns):
+        def matrix(rows: int, columns: int) -> NDArray[np.float32]:
             scale = 0.0 if self.chain else 2.0 / columns**0.5
             return (random.standard_normal((rows, columns)) * scale).astype(np.float32)
 
@@ -131,26 +135,45 @@ class TinyModel:
         return tensors
 
 
+class ChainMaker(Protocol):
+    """Make files that always answer with the same tokens."""
+
+    def __call__(self, *tokens: int | str, name: str = "chain.gguf") -> Path:
+        """Make the file that answers with ``tokens``."""
+
+
+def answered(result: Generation | Failure) -> Generation:
+    """Return a result, checked to be an answer."""
+    assert isinstance(result, Generation), result
+    return result
+
+
+def failed(result: Generation | Failure) -> Failure:
+    """Return a result, checked to be a failure."""
+    assert isinstance(result, Failure), result
+    return result
+
+
 @pytest.fixture(scope="session")
-def token_ids():
+def token_ids() -> dict[str, int]:
     """Give token ids by text."""
     return TOKEN_IDS
 
 
 @pytest.fixture(scope="session")
-def tiny_model():
+def tiny_model() -> type[TinyModel]:
     """Give the class that makes tiny models."""
     return TinyModel
 
 
 @pytest.fixture(scope="session")
-def random_gguf(tmp_path_factory):
+def random_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a file whose answers depend on the whole prompt."""
     return TinyModel().write(tmp_path_factory.mktemp("gguf") / "random-F32.gguf")
 
 
 @pytest.fixture
-def says(tmp_path):
+def says(tmp_path: Path) -> ChainMaker:
     """Give a function that makes a file which always answers with the given tokens."""
 
     def make(*tokens: int | str, name: str = "chain.gguf") -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +14,18 @@ from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.gguf import GgufEngine, choose, text_decoder
 from pytest_modelgate.engines.llama import Entry, LlamaModel, available_threads, build_id, quantize
 from pytest_modelgate.errors import EngineError, EngineStartError
-from pytest_modelgate.records import Failure, Message, Request
+from pytest_modelgate.records import Failure, Generation, Message, Request
+from tests.engines.conftest import ChainMaker, TinyModel, answered, failed
 
 SETTINGS = EngineSettings(n_ctx=1024, n_threads=1)
 
 
-def ask(key="k", content="hello", max_tokens=16, **fields) -> Request:
+def ask(key: str = "k", content: str = "hello", max_tokens: int = 16, **fields: Any) -> Request:
     """Make a request of one user turn."""
     return Request(key, max_tokens, messages=(Message("user", content),), **fields)
 
 
-def answer(path, request, settings=SETTINGS):
+def run(path: Path, request: Request, settings: EngineSettings = SETTINGS) -> Generation | Failure:
     """Run one request on a file."""
     engine = GgufEngine(path, settings)
     try:
@@ -33,7 +36,17 @@ def answer(path, request, settings=SETTINGS):
     return result
 
 
-def test_decoder_never_breaks_characters():
+def answer(path: Path, request: Request) -> Generation:
+    """Run one request that is answered."""
+    return answered(run(path, request))
+
+
+def refusal(path: Path, request: Request) -> Failure:
+    """Run one request that is not answered."""
+    return failed(run(path, request))
+
+
+def test_decoder_never_breaks_characters() -> None:
     """Fed byte by byte, the decoder gives whole characters or nothing."""
     text = "aé€😀\u200d한z"
     decoder = text_decoder()
@@ -41,7 +54,7 @@ def test_decoder_never_breaks_characters():
     assert list(text) == [piece for piece in pieces if piece]
 
 
-def test_decoder_replaces_what_is_no_text():
+def test_decoder_replaces_what_is_no_text() -> None:
     """Invalid and unfinished bytes become U+FFFD."""
     decoder = text_decoder()
     assert decoder.decode(b"\xffa") == "\ufffda"
@@ -49,7 +62,7 @@ def test_decoder_replaces_what_is_no_text():
     assert decoder.decode(b"", final=True) == "\ufffd"
 
 
-def test_choose():
+def test_choose() -> None:
     """The best token comes with its log-probability and its lead; of equal ones the first is taken."""
     token, logprob, margin = choose(np.log(np.array([0.2, 0.5, 0.3], np.float32)))
     assert token == 1
@@ -59,13 +72,13 @@ def test_choose():
 
 
 @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinite")])
-def test_choose_refuses_what_is_no_number(value, name):
+def test_choose_refuses_what_is_no_number(value: float, name: str) -> None:
     """One logit that is no number makes the whole position worthless."""
     with pytest.raises(EngineError, match=f"logits are not numbers .{name}."):
         choose(np.array([0, value, 1], np.float32))
 
 
-def test_text_of_split_characters(says):
+def test_text_of_split_characters(says: ChainMaker) -> None:
     """Characters whose bytes are tokens of their own come out whole; the end of turn is no text."""
     generation = answer(says(*"é€".encode(), "hello", "<|im_end|>"), ask())
     assert (generation.text, generation.finish_reason) == ("é€hello", "stop")
@@ -74,30 +87,30 @@ def test_text_of_split_characters(says):
     assert 0 < generation.ttft_s < generation.total_s
 
 
-def test_other_end_tokens_stop_too(says):
+def test_other_end_tokens_stop_too(says: ChainMaker) -> None:
     """Any end-of-generation token ends the answer, not the file's EOS alone."""
     generation = answer(says("hello", "<|endoftext|>"), ask())
     assert (generation.text, generation.finish_reason) == ("hello", "stop")
 
 
-def test_other_special_tokens_are_visible(says):
+def test_other_special_tokens_are_visible(says: ChainMaker) -> None:
     """A special token that does not end the answer is written by its name."""
     generation = answer(says("<|marker|>", "hello", "<|im_start|>", "<|im_end|>"), ask())
     assert generation.text == "<|marker|>hello<|im_start|>"
 
 
-def test_invalid_bytes(says):
+def test_invalid_bytes(says: ChainMaker) -> None:
     """Bytes that are no UTF-8 become U+FFFD, also at the end."""
     assert answer(says(0xC3, ord("x"), 0xE2, "<|im_end|>"), ask()).text == "\ufffdx\ufffd"
 
 
-def test_length(says):
+def test_length(says: ChainMaker) -> None:
     """An answer without an end is cut off at max_tokens."""
     generation = answer(says(ord("a"), ord("b"), ord("c"), ord("a")), ask(max_tokens=7))
     assert (generation.text, generation.finish_reason, generation.output_tokens) == ("abcabca", "length", 7)
 
 
-def test_prompt_is_the_rendered_template(random_gguf, tmp_path, tiny_model):
+def test_prompt_is_the_rendered_template(random_gguf: Path, tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """The prompt is the file's own template, its special tokens recognised, nothing added."""
     generation = answer(random_gguf, ask(content="hello"))
     user, assistant = [ord(letter) for letter in "user\n"], [ord(letter) for letter in "assistant\n"]
@@ -109,18 +122,18 @@ def test_prompt_is_the_rendered_template(random_gguf, tmp_path, tiny_model):
     assert answer(bare, ask(content="hello")).prompt_tokens == 1
 
 
-def test_order_changes_nothing(random_gguf):
+def test_order_changes_nothing(random_gguf: Path) -> None:
     """A request's answer does not depend on what ran before it."""
     requests = [ask(f"k{index}", f"hello {index}" * (index + 1)) for index in range(6)]
     engine = GgufEngine(random_gguf, SETTINGS)
-    forward = {key: result.token_ids for key, result in engine.generate(requests)}
-    backward = {key: result.token_ids for key, result in engine.generate(requests[::-1])}
+    forward = {key: answered(result).token_ids for key, result in engine.generate(requests)}
+    backward = {key: answered(result).token_ids for key, result in engine.generate(requests[::-1])}
     engine.close()
     assert forward == backward
     assert len(set(forward.values())) == 6
 
 
-def test_long_prompt_is_decoded_in_parts(random_gguf):
+def test_long_prompt_is_decoded_in_parts(random_gguf: Path) -> None:
     """A prompt longer than one decode call is right, not a crash."""
     request = ask(content="abc" * 300)
     assert answer(random_gguf, request).output_tokens == 16
@@ -135,7 +148,7 @@ def test_long_prompt_is_decoded_in_parts(random_gguf):
     np.testing.assert_allclose(at_once, one_by_one, atol=0.5)  # the cache holds f16
 
 
-def test_prompt_too_long(random_gguf):
+def test_prompt_too_long(random_gguf: Path) -> None:
     """A request that does not fit is refused with all three numbers; the next one runs."""
     engine = GgufEngine(random_gguf, EngineSettings(n_ctx=64, n_threads=1))
     results = dict(engine.generate([ask("long", "x" * 40, max_tokens=32), ask("short")]))
@@ -144,29 +157,29 @@ def test_prompt_too_long(random_gguf):
         "refused",
         "prompt is 59 tokens and max_tokens 32, together more than n_ctx 64: raise n_ctx or shorten the case",
     )
-    assert results["short"].output_tokens == 16
+    assert answered(results["short"]).output_tokens == 16
 
 
-def test_refusals(random_gguf, tmp_path, tiny_model):
+def test_refusals(random_gguf: Path, tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """What cannot be run is refused in words, never with a crash."""
     bare = tiny_model(template="{{ messages[-1].content }}").write(tmp_path / "bare.gguf")
     without = tiny_model(template=None).write(tmp_path / "without.gguf")
-    assert "U+D800" in answer(random_gguf, ask(content="a\ud800b")).message
-    assert answer(bare, ask(content="")).message == "the prompt is empty"
-    assert "no chat template" in answer(without, ask()).message
-    assert "outside the vocabulary of 264" in answer(random_gguf, Request("k", 4, prompt_ids=(1, 264))).message
-    assert "outside the vocabulary" in answer(random_gguf, Request("k", 4, prompt_ids=(-1,))).message
+    assert "U+D800" in refusal(random_gguf, ask(content="a\ud800b")).message
+    assert refusal(bare, ask(content="")).message == "the prompt is empty"
+    assert "no chat template" in refusal(without, ask()).message
+    assert "outside the vocabulary of 264" in refusal(random_gguf, Request("k", 4, prompt_ids=(1, 264))).message
+    assert "outside the vocabulary" in refusal(random_gguf, Request("k", 4, prompt_ids=(-1,))).message
     assert answer(random_gguf, ask(content="nul \0 in it")).output_tokens == 16
 
 
-def test_nan(tmp_path, tiny_model):
+def test_nan(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """Weights that are no numbers are named, not decoded to something."""
-    result = answer(tiny_model(has_nan=True).write(tmp_path / "nan.gguf"), ask())
+    result = refusal(tiny_model(has_nan=True).write(tmp_path / "nan.gguf"), ask())
     assert result.kind == "refused"
     assert result.message.startswith("logits are not numbers (NaN)")
 
 
-def test_describe(random_gguf):
+def test_describe(random_gguf: Path) -> None:
     """The engine says what it is and how it runs."""
     engine = GgufEngine(random_gguf, EngineSettings(n_ctx=8192))
     info = engine.describe()
@@ -178,10 +191,10 @@ def test_describe(random_gguf):
     assert any("n_ctx_seq (8192) > n_ctx_train (4096)" in line for line in info.facts["warnings"])
     assert not any("kv   0" in line for line in info.facts["warnings"])
     assert build_id() == info.facts["build_id"]
-    assert engine.peak_rss_bytes() > 1_000_000
+    assert (engine.peak_rss_bytes() or 0) > 1_000_000
 
 
-def test_threads_follow_the_affinity_mask():
+def test_threads_follow_the_affinity_mask() -> None:
     """A process confined to one processor uses one thread, whatever the machine has."""
     allowed = os.sched_getaffinity(0)
     try:
@@ -191,7 +204,7 @@ def test_threads_follow_the_affinity_mask():
         os.sched_setaffinity(0, allowed)
 
 
-def test_load_errors_are_one_line(tmp_path):
+def test_load_errors_are_one_line(tmp_path: Path) -> None:
     """What llama.cpp says of a file that it refuses is in the error."""
     path = tmp_path / "a.gguf"
     path.write_text("no model")
@@ -199,7 +212,7 @@ def test_load_errors_are_one_line(tmp_path):
         LlamaModel(path, n_ctx=64)
 
 
-def test_quantize(random_gguf, tmp_path):
+def test_quantize(random_gguf: Path, tmp_path: Path) -> None:
     """A quantised file runs, and nothing else is left in the folder."""
     path = tmp_path / "q8.gguf"
     quantize(random_gguf, path, "Q8_0")
@@ -207,7 +220,7 @@ def test_quantize(random_gguf, tmp_path):
     assert answer(path, ask()).output_tokens == 16
 
 
-def test_quantize_errors(random_gguf, tmp_path):
+def test_quantize_errors(random_gguf: Path, tmp_path: Path) -> None:
     """Wrong types and files are named, and leave no file."""
     target = tmp_path / "out.gguf"
     with pytest.raises(EngineError, match=r"cannot quantise to 'Q4'; valid are F16, Q8_0, .*Q2_K"):

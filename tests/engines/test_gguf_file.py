@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 
 from pytest_modelgate.engines.llama import quantize
 from pytest_modelgate.errors import SpecError
 from pytest_modelgate.gguf_file import read_gguf_facts, require_chat_template
+from tests.engines.conftest import TinyModel
 
 
-def error_of(path) -> str:
+def error_of(path: Path) -> str:
     """Return the error that reading ``path`` gives, checked to be one line that names the file."""
     with pytest.raises(SpecError) as caught:
         read_gguf_facts(path)
@@ -21,13 +23,14 @@ def error_of(path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-def test_facts(random_gguf):
+def test_facts(random_gguf: Path) -> None:
     """The header's facts are read, the template completely."""
     facts = read_gguf_facts(random_gguf)
     assert (facts.architecture, facts.name, facts.quantization) == ("qwen2", "tiny", "F32")
     assert (facts.n_vocab, facts.n_ctx_train) == (264, 4096)
     assert (facts.bos_id, facts.bos_token) == (260, "<|endoftext|>")
     assert (facts.eos_id, facts.eos_token) == (262, "<|im_end|>")
+    assert facts.chat_template is not None
     assert facts.chat_template.endswith("{% endif %}")
     assert require_chat_template(facts) == facts.chat_template
     assert random_gguf.stat().st_size == facts.size_bytes
@@ -37,13 +40,13 @@ def test_facts(random_gguf):
     assert facts.fallback_share == 0.0
 
 
-def test_template_of_1024_bytes(tmp_path, tiny_model):
+def test_template_of_1024_bytes(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """A template of exactly 1024 bytes keeps its last one (llama-cpp-python's metadata loses it)."""
     path = tiny_model(template="x" * 1023 + "y").write(tmp_path / "a.gguf")
     assert read_gguf_facts(path).chat_template == "x" * 1023 + "y"
 
 
-def test_label_and_real_types(random_gguf, tmp_path):
+def test_label_and_real_types(random_gguf: Path, tmp_path: Path) -> None:
     """Rows that 256 does not divide fall back, which the label hides and the facts show."""
     path = tmp_path / "tiny-Q4_K_M.gguf"
     quantize(random_gguf, path, "Q4_K_M")
@@ -54,24 +57,24 @@ def test_label_and_real_types(random_gguf, tmp_path):
     assert 6.0 < facts.bits_per_weight < 7.0
 
 
-def test_quantization_without_fallback(random_gguf, tmp_path):
+def test_quantization_without_fallback(random_gguf: Path, tmp_path: Path) -> None:
     """Q8_0 fits rows of 64."""
     path = tmp_path / "tiny.gguf"
     quantize(random_gguf, path, "Q8_0")
     assert read_gguf_facts(path).fallback_share == 0.0
 
 
-def test_missing_file(tmp_path):
+def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there."""
     assert error_of(tmp_path / "a.gguf") == "no such file"
 
 
-def test_folder(tmp_path):
+def test_folder(tmp_path: Path) -> None:
     """A folder in place of a file."""
     assert error_of(tmp_path) == "cannot be read: Is a directory"
 
 
-def test_empty_file(tmp_path):
+def test_empty_file(tmp_path: Path) -> None:
     """A file of no bytes."""
     path = tmp_path / "a.gguf"
     path.touch()
@@ -95,14 +98,14 @@ def test_empty_file(tmp_path):
         (b"GGUF\x03\0\0\0" + struct.pack("<QQQ1sIQIQ", 1, 0, 1, b"t", 1, 4, 999, 0), "'t' has type 999"),
     ],
 )
-def test_no_gguf(tmp_path, content, part):
+def test_no_gguf(tmp_path: Path, content: bytes, part: str) -> None:
     """Text, LFS pointers, foreign versions and damaged headers are told apart."""
     path = tmp_path / "a.gguf"
     path.write_bytes(content)
     assert part in error_of(path)
 
 
-def test_every_truncation(random_gguf, tmp_path):
+def test_every_truncation(random_gguf: Path, tmp_path: Path) -> None:
     """A file cut off anywhere is refused with one line."""
     content = random_gguf.read_bytes()
     path = tmp_path / "a.gguf"
@@ -111,25 +114,25 @@ def test_every_truncation(random_gguf, tmp_path):
         assert "the file is cut off" in error_of(path)
 
 
-def test_truncation_names_the_tensor(random_gguf, tmp_path):
+def test_truncation_names_the_tensor(random_gguf: Path, tmp_path: Path) -> None:
     """Where weights are missing, the tensor and both sizes are named."""
     path = tmp_path / "a.gguf"
     path.write_bytes(random_gguf.read_bytes()[:-5000])
     assert "the file is cut off: tensor 'blk.1.ffn_down.weight' ends at byte " in error_of(path)
 
 
-def test_vocabulary_only(tmp_path, tiny_model):
+def test_vocabulary_only(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """A file without tensors is no model."""
     assert "vocabulary only" in error_of(tiny_model(tensors=False).write(tmp_path / "a.gguf"))
 
 
-def test_part_of_a_model(tmp_path, tiny_model):
+def test_part_of_a_model(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """One of several parts is refused: its identity would not cover the others."""
     path = tiny_model(values={"split.count": 3}).write(tmp_path / "a.gguf")
     assert "one of 3 parts of a model" in error_of(path)
 
 
-def test_no_template(tmp_path, tiny_model):
+def test_no_template(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """A file without a template is readable, and refused where a template is needed."""
     facts = read_gguf_facts(tiny_model(template=None).write(tmp_path / "a.gguf"))
     assert facts.chat_template is None

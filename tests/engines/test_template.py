@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import pytest
 
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineError
 from pytest_modelgate.records import Message
+
+Turns: TypeAlias = Sequence[tuple[str, str]]
 
 CHATML = """\
 {%- if messages[0].role != 'system' %}
@@ -52,34 +56,36 @@ END = "<|im_end|>"
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
-def messages_of(turns) -> tuple[Message, ...]:
+def messages_of(turns: Turns) -> tuple[Message, ...]:
     """Make messages from pairs."""
     return tuple(Message(role, content) for role, content in turns)
 
 
-def rendered(template: str, turns=CONVERSATIONS["user"], **options) -> str:
+def rendered(template: str, turns: Turns = CONVERSATIONS["user"], **options: Any) -> str:
     """Render with an end-of-turn token alone."""
     return render(template, messages_of(turns), bos_token=None, eos_token=END, **options)
 
 
 @pytest.mark.parametrize("turns", CONVERSATIONS.values(), ids=CONVERSATIONS)
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-def test_same_as_transformers(template, turns):
+def test_same_as_transformers(template: str, turns: Turns) -> None:
     """The rendered text equals transformers' byte for byte."""
     utils = pytest.importorskip("transformers.utils.chat_template_utils")
     conversation = [{"role": role, "content": content} for role, content in turns]
     (expected,), _ = utils.render_jinja_template(
         [conversation], chat_template=template, add_generation_prompt=True, **TOKENS
     )
-    assert expected == render(template, messages_of(turns), **TOKENS)
+    assert expected == render(
+        template, messages_of(turns), bos_token=TOKENS["bos_token"], eos_token=TOKENS["eos_token"]
+    )
 
 
-def test_absent_token_is_undefined():
+def test_absent_token_is_undefined() -> None:
     """A token that the model does not have is undefined, as in transformers."""
     assert rendered("{{ 'bos' if bos_token is defined else 'no' }}|{{ eos_token }}") == "no|<|im_end|>"
 
 
-def test_without_generation_prompt():
+def test_without_generation_prompt() -> None:
     """The generation prompt can be left out."""
     assert rendered("{{ add_generation_prompt }}", add_generation_prompt=False) == "False"
 
@@ -94,7 +100,7 @@ def test_without_generation_prompt():
     ],
     ids=["silent", "writing", "continue", "macros"],
 )
-def test_endless_template_is_stopped(template):
+def test_endless_template_is_stopped(template: str) -> None:
     """Loops and macros that would run for hours end at the time limit."""
     started = time.monotonic()
     with pytest.raises(EngineError, match=r"the chat template was stopped: it is not done after 0.2 s"):
@@ -102,7 +108,7 @@ def test_endless_template_is_stopped(template):
     assert time.monotonic() - started < 2
 
 
-def test_huge_output_is_stopped():
+def test_huge_output_is_stopped() -> None:
     """The output's size is bounded."""
     with pytest.raises(EngineError, match="writes more than 8000000 characters"):
         rendered("{% for a in range(9000) %}{{ 'a' * 10000 }}{% endfor %}")
@@ -121,7 +127,7 @@ def test_huge_output_is_stopped():
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "failed: RecursionError: "),
     ],
 )
-def test_errors_are_one_line(template, part):
+def test_errors_are_one_line(template: str, part: str) -> None:
     """What goes wrong in a template is an EngineError of one line."""
     with pytest.raises(EngineError) as caught:
         rendered(template)

@@ -38,8 +38,8 @@ def test_a_missing_llama_cpp_names_the_extra(project: SupportProject) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", folder, ROOT], check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
@@ -63,7 +63,7 @@ def test_the_models_in_the_wheel_stay_small(wheel: Path) -> None:
 def test_the_wheel_alone_passes_its_own_demo(wheel: Path, tmp_path: Path) -> None:
     """Outside the checkout, `modelgate init --demo` and `pytest --model demo` are green."""
     site = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
     work = tmp_path / "work"
     work.mkdir()
