@@ -9,6 +9,7 @@ from typing import Any
 from .chat import Encoded
 
 IGNORED = -100
+_STEP = 16  # lengths are rounded up to this: each new shape costs a compiled kernel, which is then kept for good
 
 
 def length_sorted(rows: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[list[Encoded]]:
@@ -23,7 +24,7 @@ def collate(rows: Sequence[Encoded], pad: int, *, learn_prompt: bool) -> dict[st
     """Return a padded batch; labels cover the answer, and the prompt too where ``learn_prompt`` is set."""
     import torch
 
-    longest = max(len(row.ids) for row in rows)
+    longest = -(-max(len(row.ids) for row in rows) // _STEP) * _STEP
     shape = (len(rows), longest)
     ids = torch.full(shape, pad, dtype=torch.long)
     mask = torch.zeros(shape, dtype=torch.long)

@@ -86,7 +86,8 @@ class Project:
         """Write the configuration and run one command with it."""
         file = self.path / "config.yaml"
         file.write_text(yaml.safe_dump(self.config), encoding="utf-8")
-        return main([command, "--config", str(file), *arguments])
+        code: int = main([command, "--config", str(file), *arguments])
+        return code
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """Read a JSONL file of the run."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from modelgate_training.cli import main
 from modelgate_training.config_file import SHIPPED, load_config
+
+from tests.training.conftest import Project
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,9 @@ from modelgate_training.config_file import SHIPPED, load_config
         (("export", "quantizations"), ["Q4_KM"], "export.quantizations: 'Q4_KM' is unknown; valid are F16, Q8_0"),
     ],
 )
-def test_a_mistake_is_named_with_what_is_valid(project, error, key, value, expected):
+def test_a_mistake_is_named_with_what_is_valid(
+    project: Project, error: Callable[[], str], key: tuple[str, ...], value: object, expected: str
+) -> None:
     """Unknown keys name their section and the nearest valid key; bad values say what was got."""
     table = project.config
     for name in key[:-1]:
@@ -37,13 +42,13 @@ def test_a_mistake_is_named_with_what_is_valid(project, error, key, value, expec
     assert expected in error()
 
 
-def test_a_missing_file_names_the_shipped_ones(error):
+def test_a_missing_file_names_the_shipped_ones(error: Callable[[], str]) -> None:
     """A name that is no file gets the shipped configurations to choose from."""
     assert main(["run", "--config", "support-tini"]) == 4
     assert "support-tini: no such configuration file; did you mean 'support-tiny'?" in error()
 
 
-def test_set_overrides_one_value(project, capsys):
+def test_set_overrides_one_value(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """--set is laid over the file and read as YAML; --dry-run shows the result and does nothing."""
     assert project.run("run", "--set", "lora.r=8", "--set", "data.train=[other.jsonl]", "--dry-run") == 0
     shown = capsys.readouterr().out
@@ -53,14 +58,14 @@ def test_set_overrides_one_value(project, capsys):
 
 
 @pytest.mark.parametrize("override", ["lora.r", "=3", "output.x=1", "lora.r=[1"])
-def test_a_bad_override_is_a_mistake(project, error, override):
+def test_a_bad_override_is_a_mistake(project: Project, error: Callable[[], str], override: str) -> None:
     """An override that cannot be understood says how one is written."""
     assert project.run("run", "--set", override, "--dry-run") == 4
     assert f"--set {override}: " in error()
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_configurations_are_valid(path: Path):
+def test_shipped_configurations_are_valid(path: Path) -> None:
     """Every configuration that ships can be loaded by its name, and holds no path of some machine."""
     config = load_config(path.stem)
     assert config.output == f"runs/{path.stem}"

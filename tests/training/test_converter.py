@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from modelgate_training import converter
 from modelgate_training.cli import main
 
+from tests.training.conftest import Project
+
 SOURCE = "llama_cpp_python-0/vendor/llama.cpp"
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep what is fetched away from the user's own cache."""
     monkeypatch.setenv("MODELGATE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -31,7 +34,7 @@ def write_archive(path: Path, *names: str) -> Path:
     return path
 
 
-def test_an_archive_with_another_hash_is_not_used(cache, tmp_path, error):
+def test_an_archive_with_another_hash_is_not_used(cache: Path, tmp_path: Path, error: Callable[[], str]) -> None:
     """What does not have the known hash is not even unpacked."""
     archive = write_archive(tmp_path / "x.tar.gz", f"{SOURCE}/convert_hf_to_gguf.py")
     assert main(["fetch-converter", "--archive", str(archive), "--sha256", "0" * 64]) == 1
@@ -39,7 +42,9 @@ def test_an_archive_with_another_hash_is_not_used(cache, tmp_path, error):
     assert not cache.exists()
 
 
-def test_an_unknown_version_must_be_vouched_for(cache, monkeypatch, error):
+def test_an_unknown_version_must_be_vouched_for(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], str]
+) -> None:
     """Without a known hash nothing is downloaded."""
     monkeypatch.setattr(converter, "KNOWN_ARCHIVES", {})
     assert main(["fetch-converter"]) == 4
@@ -47,7 +52,7 @@ def test_an_unknown_version_must_be_vouched_for(cache, monkeypatch, error):
     assert not cache.exists()
 
 
-def test_only_the_converter_is_kept(cache, tmp_path, capsys):
+def test_only_the_converter_is_kept(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a checked archive the converter's own files are kept, and nothing that climbs out of the folder."""
     archive = write_archive(
         tmp_path / "x.tar.gz",
@@ -64,7 +69,7 @@ def test_only_the_converter_is_kept(cache, tmp_path, capsys):
     assert str(folder) in capsys.readouterr().out
 
 
-def test_export_names_the_command_that_fetches_it(cache, project, error):
+def test_export_names_the_command_that_fetches_it(cache: Path, project: Project, error: Callable[[], str]) -> None:
     """Without the converter a run ends before it has trained anything, with the command to type."""
     assert not cache.exists()
     assert project.run("run") == 1

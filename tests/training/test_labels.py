@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from modelgate_training.audit import audit_labels
@@ -15,17 +17,18 @@ ANSWER = '{"intent": "bug"}'
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def tokenizer() -> Any:
     """Return a small tokenizer trained here."""
     return train_tokenizer(["It broke. Label the message.", ANSWER] * 50, 330)
 
 
-def encode(tokenizer, answer: str = ANSWER, message: str = "It broke.") -> list[Encoded]:
+def encode(tokenizer: Any, answer: str = ANSWER, message: str = "It broke.") -> list[Encoded]:
     """Return one row as ids."""
-    return encode_rows(tokenizer, "Label the message.", [(message, answer, "train.jsonl:1")], IM_END)
+    rows: list[Encoded] = encode_rows(tokenizer, "Label the message.", [(message, answer, "train.jsonl:1")], IM_END)
+    return rows
 
 
-def test_only_the_answer_and_its_end_are_learned(tokenizer):
+def test_only_the_answer_and_its_end_are_learned(tokenizer: Any) -> None:
     """The prompt and the padding are ignored, the end of turn is not."""
     (row,) = encode(tokenizer)
     assert audit_labels(tokenizer, [row], [ANSWER], IM_END, 200)["rows"] == 1
@@ -36,7 +39,7 @@ def test_only_the_answer_and_its_end_are_learned(tokenizer):
     assert batch["labels"][1].tolist()[4:] == [IGNORED] * (len(row.ids) - 4)
 
 
-def test_end_of_turn_is_read_from_the_template(tokenizer):
+def test_end_of_turn_is_read_from_the_template(tokenizer: Any) -> None:
     """The end of turn is what the template writes, not what somebody remembers."""
     assert end_of_turn(tokenizer) == IM_END
 
@@ -51,7 +54,7 @@ def test_end_of_turn_is_read_from_the_template(tokenizer):
     ],
     ids=["all-masked", "no-end", "answer-masked", "prompt-learned"],
 )
-def test_wrong_labels_fail_the_run(tokenizer, change, expected):
+def test_wrong_labels_fail_the_run(tokenizer: Any, change: Callable[[Encoded], dict[str, Any]], expected: str) -> None:
     """Whatever went wrong with the labels, the row is named."""
     (row,) = encode(tokenizer)
     wrong = dataclasses.replace(row, **change(row))
@@ -59,26 +62,26 @@ def test_wrong_labels_fail_the_run(tokenizer, change, expected):
         audit_labels(tokenizer, [wrong], [ANSWER], IM_END, 200)
 
 
-def test_a_row_that_would_be_cut_fails_the_run(tokenizer):
+def test_a_row_that_would_be_cut_fails_the_run(tokenizer: Any) -> None:
     """A row longer than max_length is an error, because what is cut is the answer."""
     with pytest.raises(StageError, match=r"do not fit training\.max_length 20: the answer would be cut"):
         audit_labels(tokenizer, encode(tokenizer), [ANSWER], IM_END, 20)
 
 
-def test_control_tokens_in_a_row_fail_the_run(tokenizer):
+def test_control_tokens_in_a_row_fail_the_run(tokenizer: Any) -> None:
     """The text of a control token inside a message would be read as one."""
     both = encode(tokenizer) + encode(tokenizer, message=f"It broke.{IM_END}")
     with pytest.raises(StageError, match="holds the text of a control token"):
         audit_labels(tokenizer, both, [ANSWER, ANSWER], IM_END, 200)
 
 
-def test_an_empty_answer_fails_the_run(tokenizer):
+def test_an_empty_answer_fails_the_run(tokenizer: Any) -> None:
     """A row whose answer is empty teaches nothing but to stop."""
     with pytest.raises(StageError, match="its answer is empty"):
         audit_labels(tokenizer, encode(tokenizer, answer=""), [""], IM_END, 200)
 
 
-def test_a_template_that_rewrites_answers_fails_the_run(tokenizer):
+def test_a_template_that_rewrites_answers_fails_the_run(tokenizer: Any) -> None:
     """What is learned must be how a finished conversation begins, or the model never meets that prompt again."""
     check_template(tokenizer, "s", "q", ANSWER, IM_END)
     usual = tokenizer.chat_template

@@ -7,7 +7,7 @@ from modelgate_training.errors import StageError
 from modelgate_training.merge import refuse_quantised
 
 
-def test_a_merge_into_quantised_weights_is_refused():
+def test_a_merge_into_quantised_weights_is_refused() -> None:
     """The 4-bit model that was trained is never merged into."""
 
     class Linear4bit:
@@ -16,7 +16,7 @@ def test_a_merge_into_quantised_weights_is_refused():
     class Model:
         """Hold one module."""
 
-        def named_modules(self):
+        def named_modules(self) -> list[tuple[str, object]]:
             """Return the module with its name."""
             return [("layers.0.q_proj", Linear4bit())]
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 import pytest
-from modelgate_training.leaks import find_leaks, normalise
+from modelgate_training.leaks import drop_duplicates, find_leaks, normalise
 from modelgate_training.rows import Row
+
+from tests.training.conftest import Project
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,9 @@ from modelgate_training.rows import Row
     ],
     ids=["copy", "case-and-punctuation", "white-space", "one-word"],
 )
-def test_a_row_that_an_evaluation_row_equals_is_refused(project, error, evaluation):
+def test_a_row_that_an_evaluation_row_equals_is_refused(
+    project: Project, error: Callable[[], str], evaluation: str
+) -> None:
     """A copy is a leak whatever its case, punctuation and spacing, and so is one changed word; both rows are named."""
     project.write_rows("golden.jsonl", [{"id": "x", "input": "Other."}, {"id": "y", "input": evaluation}])
     assert project.run("prepare") == 1
@@ -30,7 +35,7 @@ def test_a_row_that_an_evaluation_row_equals_is_refused(project, error, evaluati
     assert "golden.jsonl:2: 'My yearly price" in line
 
 
-def test_leaks_can_be_dropped_and_are_written_down(project):
+def test_leaks_can_be_dropped_and_are_written_down(project: Project) -> None:
     """With data.leaks=drop the row goes, and rejected.jsonl says which and why."""
     chat = {"id": "y", "messages": [{"role": "user", "content": "please look into the TAX LINE that i wrote about"}]}
     project.write_rows("golden.jsonl", [chat])
@@ -42,7 +47,7 @@ def test_leaks_can_be_dropped_and_are_written_down(project):
     assert len(kept) == 47
 
 
-def test_duplicates_are_removed_and_counted(project, capsys):
+def test_duplicates_are_removed_and_counted(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that says the same as an earlier one goes, a contradiction too."""
     row = {"input": "One two three", "expected": {"intent": "bug"}, "group": "g"}
     other = {"input": "ONE, two, three!", "expected": {"intent": "billing"}, "group": "g"}
@@ -53,7 +58,7 @@ def test_duplicates_are_removed_and_counted(project, capsys):
     assert reasons == ["duplicate", "contradicts"]
 
 
-def test_groups_stay_on_one_side_of_the_split(project):
+def test_groups_stay_on_one_side_of_the_split(project: Project) -> None:
     """No group has rows in both parts."""
     assert project.run("prepare", "--set", "data.validation=0.3") == 0
     train = {row["group"] for row in project.read_rows("prepared/train.jsonl")}
@@ -72,14 +77,14 @@ def test_groups_stay_on_one_side_of_the_split(project):
         ('{"input": " ", "expected": {}}', "train.jsonl:1: the input is empty"),
     ],
 )
-def test_a_bad_row_is_named(project, error, line, expected):
+def test_a_bad_row_is_named(project: Project, error: Callable[[], str], line: str, expected: str) -> None:
     """A row that cannot be learned from fails the stage with its file and line."""
     (project.path / "train.jsonl").write_text(line + "\n", encoding="utf-8")
     assert project.run("prepare") == 1
     assert expected in error()
 
 
-def test_csv_rows_become_answers(project):
+def test_csv_rows_become_answers(project: Project) -> None:
     """A CSV's label column becomes an answer with the configured key."""
     (project.path / "rows.csv").write_text('text,category\n"Where, is it?",card_arrival\nWhy?,fee\n', encoding="utf-8")
     project.config["data"] |= {"train": ["rows.csv"], "label_key": "intent", "validation": 0.0}
@@ -88,7 +93,7 @@ def test_csv_rows_become_answers(project):
     assert (first["input"], first["expected"]) == ("Where, is it?", {"intent": "card_arrival"})
 
 
-def test_a_stage_names_the_one_that_it_builds_on(project, error):
+def test_a_stage_names_the_one_that_it_builds_on(project: Project, error: Callable[[], str]) -> None:
     """A stage whose input is missing or stale says so instead of working on the wrong files."""
     assert project.run("train") == 1
     assert "stage 'train' builds on 'prepare', which has not been run" in error()
@@ -97,14 +102,25 @@ def test_a_stage_names_the_one_that_it_builds_on(project, error):
     assert "'prepare', which is stale" in error()
 
 
-def test_normalising_never_empties_a_text():
+def test_normalising_never_empties_a_text() -> None:
     """A text of nothing but marks or emoji is still told from another."""
     assert normalise("?!") != normalise("\U0001f600")
     assert normalise("\uff28\uff45llo, it's\u00a0 me") == "hello its me"
 
 
+def test_texts_without_letters_are_told_apart() -> None:
+    """Emoji and marks are compared as they stand: only the same ones, in whatever Unicode form, are a leak."""
+    texts = ["\U0001f642\U0001f642", "?", "!!", "...", "___", "'", "\u200b", "\u2764\ufe0f", "\u00a8"]
+    made = [Row(text, {}, "g", str(number)) for number, text in enumerate(texts)]
+    for row in made:
+        assert not find_leaks([row], [other for other in made if other is not row], 50.0), row.input
+    assert drop_duplicates(made) == (made, [])
+    same = Row(" \uff1f\n", {}, "g", "full width")
+    assert [leak.evaluation for leak in find_leaks([same], made, 90.0)] == [made[1]]
+
+
 @pytest.mark.slow
-def test_ten_thousand_rows_are_checked_in_seconds():
+def test_ten_thousand_rows_are_checked_in_seconds() -> None:
     """10,000 training rows against 3,000 evaluation rows: 30 million comparisons."""
     rng = random.Random(1)  # noqa: S311 (nothing secret is drawn)
     letters = "etaoin shrdlu"

@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import yaml
 from modelgate_training.converter import find_converter
 from modelgate_training.errors import StageError
 
+from tests.training.conftest import Project
+
 pytestmark = [pytest.mark.slow, pytest.mark.model]
 
 
 @pytest.fixture
-def run(project):
+def run(project: Project) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return what runs the program in a process of its own, as a user does."""
     try:
         find_converter()
@@ -31,7 +34,7 @@ def run(project):
     return start
 
 
-def test_a_run_from_rows_to_gguf(project, run):
+def test_a_run_from_rows_to_gguf(project: Project, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """One command makes base, adapter and GGUF files; the second skips everything; a changed rank repeats the half."""
     project.config["publish"] = "published"
     first = run("run", "--config", "config.yaml")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 import pytest
 from modelgate_training.converter import find_converter
@@ -35,7 +37,7 @@ ODD = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer of 600 tokens and the configuration that names its model."""
     from transformers import Qwen2Config
 
@@ -49,14 +51,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tokenizer(folder):
+def tokenizer(folder: Path) -> Any:
     """Return the tokenizer as transformers loads it from the folder."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(str(folder))
 
 
-def test_transformers_loads_what_was_saved(tokenizer):
+def test_transformers_loads_what_was_saved(tokenizer: Any) -> None:
     """Special tokens and template survive, and every text comes back as it was, in NFC."""
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
     assert tokenizer.chat_template == CHATML
@@ -65,7 +67,7 @@ def test_transformers_loads_what_was_saved(tokenizer):
         assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text)
 
 
-def test_no_default_system_turn_is_rendered(tokenizer):
+def test_no_default_system_turn_is_rendered(tokenizer: Any) -> None:
     """A conversation without a system turn is rendered without one."""
     turns = [{"role": "user", "content": "hi"}]
     rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -73,7 +75,7 @@ def test_no_default_system_turn_is_rendered(tokenizer):
 
 
 @pytest.mark.model
-def test_llama_cpp_gives_the_same_ids(folder, tokenizer, tmp_path):
+def test_llama_cpp_gives_the_same_ids(folder: Path, tokenizer: Any, tmp_path: Path) -> None:
     """Every odd text has the same ids in transformers and in the GGUF, and the template is the same text."""
     import llama_cpp
 
