@@ -167,7 +167,9 @@ class Controller:
 
     def _report_gates(self, session: pytest.Session, results: list[GateResult]) -> None:
         """Emit one report per gate result, so that terminal, JUnit and exit code follow by themselves."""
-        name = self._release.gates_file.path.name
+        path = self._release.gates_file.path
+        root = self._config.rootpath
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         # Progress would exceed 100 % if gates were not counted as collected.
         session.testscollected += len(results) + bool(self._write_error)
         for result in results:
@@ -178,12 +180,12 @@ class Controller:
 
     def _emit(self, nodeid: str, outcome: str, failure: str | None) -> None:
         """Report a test that did not run as an item."""
-        path = self._release.gates_file.path.name
+        path, _, name = nodeid.partition("::")
         for when in ("setup", "call", "teardown"):
             failed = failure if when == "call" else None
             report = pytest.TestReport(
                 nodeid=nodeid,
-                location=(path, None, nodeid.partition("::")[2]),
+                location=(path, None, name),
                 keywords={},
                 outcome="failed" if failed is not None else "passed",
                 longrepr=failed,

@@ -54,7 +54,7 @@ def add_options(parser: pytest.Parser) -> None:
         dest="modelgate_gates",
         default=None,
         metavar="FILE",
-        help="Release gates, default gates.toml at the rootdir (ini: modelgate_gates). "
+        help="Release gates, default gates.toml here, or the nearest above up to the rootdir (ini: modelgate_gates). "
         "--gates for short.",
     )
     group.addoption(
@@ -76,8 +76,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Generate everything again instead of taking up what earlier runs generated",
     )
-    parser.addini("modelgate_gates", "Release gates, relative to the rootdir", default="gates.toml")
-    parser.addini("modelgate_out", "Folder of reports and journal, relative to the rootdir", default=".modelgate")
+    parser.addini("modelgate_gates", "Name of the gates file", default="gates.toml")
+    parser.addini("modelgate_out", "Folder of reports and journal, beside the gates file", default=".modelgate")
 
 
 def add_short_names(parser: pytest.Parser, arguments: list[str]) -> list[str]:
@@ -138,7 +138,7 @@ def read_settings(config: pytest.Config) -> Settings:
     given_gates = config.getoption("modelgate_gates")
     given_out = config.getoption("modelgate_out")
     invoked_in = config.invocation_params.dir
-    root = config.rootpath
+    root = _project(config)
     gates = invoked_in / given_gates if given_gates else root / config.getini("modelgate_gates")
     out = invoked_in / given_out if given_out else root / config.getini("modelgate_out")
     return Settings(
@@ -148,3 +148,10 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=config.getoption("modelgate_strict"),
         use_journal=not config.getoption("modelgate_no_journal"),
     )
+
+
+def _project(config: pytest.Config) -> Path:
+    """Return the folder with the nearest gates file, from where pytest was started up to the rootdir."""
+    start, root = config.invocation_params.dir, config.rootpath
+    folders = [folder for folder in (start, *start.parents) if folder.is_relative_to(root)]
+    return next((folder for folder in folders if (folder / config.getini("modelgate_gates")).is_file()), root)

@@ -22,7 +22,7 @@ def a_text_file(_source: Path, target: Path) -> Path:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (gguf_faults.truncated, "truncated"),
+        (gguf_faults.truncated, "the file is cut off"),
         (gguf_faults.no_template, "chat template"),
         (gguf_faults.vocabulary_only, "no tensors"),
         (a_text_file, "not a GGUF"),

@@ -46,6 +46,9 @@ def test_the_untuned_base_is_blocked_for_its_answers(project: SupportProject, mo
     gates = run.gates("base-f16")
     assert failed(gates) == CONTENT_GATES
     assert "✗ intent_heldout[base-f16]" in run.text
+    # The model lies outside the project, whose ids stay as they are.
+    assert "GATE FAILED gates.toml::intent_heldout[base-f16]" in run.text
+    assert "FAILED golden/support.jsonl::cannot-log-in[base-f16]" in run.text
 
 
 def test_a_candidate_that_never_stops_is_blocked_for_truncation(
