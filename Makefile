@@ -36,7 +36,7 @@ $(VENV)-demo/.done: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV)-demo. Compiling llama.cpp takes about 5 minutes on 2 cores the first time; pip keeps the result."
 	$(PYTHON) -m venv $(VENV)-demo
 	$(VENV)-demo/bin/pip install --quiet --upgrade pip
-	$(VENV)-demo/bin/pip install --progress-bar off --constraint constraints.txt --editable '.[gguf]'
+	$(VENV)-demo/bin/pip install --progress-bar off --constraint constraints.txt '.[gguf]'
 	@touch $@
 
 $(VENV)/.done: pyproject.toml constraints.txt
