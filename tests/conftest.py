@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,10 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 def mode(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Return pytest's arguments for one process and for two workers."""
     return MODES[request.param]
+
+
+def pytest_unconfigure() -> None:
+    """Close the files that llama_cpp leaves open for good, else Python complains of them after pytest's last line."""
+    if llama_cpp := sys.modules.get("llama_cpp._utils"):
+        llama_cpp.outnull_file.close()
+        llama_cpp.errnull_file.close()

@@ -33,9 +33,10 @@ _ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
 }
 
-# Threads that wait for each other by spinning take the processor from the one they wait for when other programs are
-# busy too: on two busy cores a 90M model made 8 tokens/s with OpenMP's default and 130 to 170 with this.
-_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE"}
+# OpenMP's threads spin while they wait for each other, 300,000 turns by default: where other programs are busy too, they
+# take the processor from the thread they wait for (a 90M model on two busy cores: 8 tokens/s, 130 to 170 without
+# spinning). Not spinning at all makes an idle machine slow instead (2M model: 32 ms an answer, 3 ms with these turns).
+_DEFAULTS = {"GOMP_SPINCOUNT": "20000"}
 
 # The worker runs this very package, installed or not, and finds nothing else in the current folder (-P): a user's
 # own `datasets/` must not shadow a library.

@@ -64,7 +64,7 @@ def gate_id(gate: GateResult) -> str:
 
 def number(value: float) -> str:
     """Return a figure with as many digits as are worth reading."""
-    return f"{value:.4f}" if abs(value) < 10 and value != int(value) else f"{value:.4g}"  # noqa: PLR2004
+    return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:.4g}"
 
 
 def _note(gate: GateResult) -> str:
