@@ -37,6 +37,7 @@ $(VENV)-demo/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-demo
 	$(VENV)-demo/bin/pip install --quiet --upgrade pip
 	$(VENV)-demo/bin/pip install --progress-bar off --constraint constraints.txt '.[gguf]'
+	@rm -rf build
 	@touch $@
 
 $(VENV)/.done: pyproject.toml constraints.txt

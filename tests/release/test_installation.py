@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,11 @@ import pytest
 from tests.release.conftest import ROOT, SupportProject
 
 pytestmark = pytest.mark.model
+
+PACKAGED = (
+    *("pyproject.toml", "README.md", "LICENSE", "gates.toml"),
+    *("pytest_modelgate", "training", "golden", "adversarial", "heldout"),
+)
 
 
 def test_a_missing_llama_cpp_names_the_extra(project: SupportProject) -> None:
@@ -36,11 +42,17 @@ def test_a_missing_llama_cpp_names_the_extra(project: SupportProject) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel of this checkout."""
+    """Build the wheel of a copy of this checkout: setuptools takes up what an earlier build left beside the sources."""
     folder = tmp_path_factory.mktemp("wheel")
+    for name in PACKAGED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", folder, ROOT], check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+    subprocess.run([*command, "-w", folder / "out", folder], check=True, capture_output=True)
+    return next((folder / "out").glob("*.whl"))
 
 
 def test_the_wheel_installs_two_top_level_names(wheel: Path) -> None:

@@ -1,0 +1,75 @@
+"""A journal is judged again without a model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.release.conftest import SupportProject
+
+pytestmark = pytest.mark.model
+
+
+def regate(project: SupportProject, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `modelgate regate` on the project's journal."""
+    command = [sys.executable, "-m", "pytest_modelgate.cli", "regate", ".modelgate/journal.jsonl", *arguments]
+    return subprocess.run(
+        command, cwd=project.path, env=project.environment(), capture_output=True, text=True, check=False
+    )
+
+
+def test_an_edited_gate_is_judged_from_the_journal(project: SupportProject) -> None:
+    """The verdict follows the gates file of now; without gates on speed nothing is left to measure."""
+    gates = project.path / "gates.toml"
+    before, _, _ = gates.read_text(encoding="utf-8").partition("[gates.latency]")
+    gates.write_text(before, encoding="utf-8")
+    run = project.run("--model", "demo")
+    assert run.code == 0, run.text
+
+    same = regate(project)
+    gates.write_text(before.replace("min = 0.75", "min = 0.99"), encoding="utf-8")
+    stricter = regate(project, "--out", "again")
+
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "verdict: passed" in same.stdout
+    assert stricter.returncode == 1
+    assert "✗ intent_golden[demo]" in stricter.stdout
+    assert (project.path / "again" / "report.json").exists()
+
+
+def test_speed_is_not_judged_from_a_journal(project: SupportProject) -> None:
+    """A recorded answer has no latency: the gate is not evaluated, and that blocks."""
+    project.keep_cases(6)
+    project.run("--model", "demo")
+
+    again = regate(project)
+
+    assert again.returncode == 1
+    assert "latency[demo]: not evaluated" in again.stdout
+
+
+def test_other_limits_ask_for_other_generations(project: SupportProject) -> None:
+    """What was generated under another max_tokens does not count: every gate is incomplete."""
+    project.keep_cases(6)
+    project.run("--model", "demo")
+    gates = project.path / "gates.toml"
+    gates.write_text(gates.read_text(encoding="utf-8").replace("max_tokens = 64", "max_tokens = 65"), encoding="utf-8")
+
+    again = regate(project)
+
+    assert again.returncode == 1
+    assert "incomplete: 12 of 12 cases have no result" in again.stdout
+
+
+def test_a_missing_journal_or_target_is_one_line(project: SupportProject) -> None:
+    """What cannot be judged is said in one line, exit code 4."""
+    missing = regate(project)
+    project.keep_cases(2)
+    project.run("--model", "demo")
+    unknown = regate(project, "--target", "dem")
+
+    assert (missing.returncode, unknown.returncode) == (4, 4)
+    assert "no such journal" in missing.stderr
+    assert "no target 'dem'; recorded are demo" in unknown.stderr
