@@ -25,7 +25,9 @@ def activate(config: pytest.Config) -> None:
         _prepare_out(settings, keep_report=config.option.collectonly)
     try:
         specs = parse_specs(list(settings.models), config.invocation_params.dir)
-        release = load_release(settings.gates, specs, settings.out)
+        release = load_release(
+            settings.gates, specs, settings.out, n_threads=xdist.threads_of_this_process(config, len(specs))
+        )
         _refuse_gate_ids(config, release)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
@@ -70,6 +72,3 @@ def _choose_what_to_collect(config: pytest.Config, release: Release) -> None:
         config.args = [str(file.path) for file in broken]
     elif config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(file.path) for file in release.files]
-
-
-__all__ = ["Settings", "activate"]

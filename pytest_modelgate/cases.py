@@ -173,10 +173,13 @@ def _read_case(line: str, suite: str, name: str, number: int, rules: CaseRules) 
         raise wrong(f"task {got}; known tasks: {', '.join(rules.tasks)}")
     columns = rules.columns.get(task, {})
     for ours, theirs in columns.items():
-        if theirs in row:
-            row[ours] = row.pop(theirs)
-    if not columns and (unknown := next((key for key in row if key not in _KEYS), None)):
-        raise wrong(f"key {unknown!r} is unknown{did_you_mean(unknown, _KEYS)}; valid are {', '.join(_KEYS)}")
+        if theirs not in row:
+            raise wrong(f"key {theirs!r} is missing, which stands for {ours!r} in task {task!r}")
+        row[ours] = row.pop(theirs)
+    # Where a task names columns, a line may hold more than we read, but nothing that looks like a slip of ours.
+    for unknown in (key for key in row if key not in _KEYS):
+        if not columns or did_you_mean(unknown, _KEYS):
+            raise wrong(f"key {unknown!r} is unknown{did_you_mean(unknown, _KEYS)}; valid are {', '.join(_KEYS)}")
     case_id = row.get("id")
     if not isinstance(case_id, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", case_id):
         raise wrong(f"id must be text that matches [A-Za-z0-9_.-]+ (no '::'), got {case_id!r}")

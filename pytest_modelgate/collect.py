@@ -10,7 +10,7 @@ import pytest
 
 from pytest_modelgate.cases import Case, SuiteFile
 from pytest_modelgate.errors import JournalError
-from pytest_modelgate.journal import Journal
+from pytest_modelgate.journal import JOURNAL, Journal
 from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Record
 from pytest_modelgate.release import Release
@@ -62,7 +62,7 @@ class Collector:
             return
         try:
             if self._settings.use_journal and any(not target.is_replay for target in self._release.targets):
-                self._journal = Journal(self._settings.out / "journal.jsonl")
+                self._journal = Journal(self._settings.out / JOURNAL)
         except JournalError as error:
             raise pytest.UsageError(str(error)) from None
         for target in self._release.targets:
@@ -75,7 +75,7 @@ class Collector:
 
     def is_failure(self, record: Record) -> bool:
         """Say whether the case by itself fails the run."""
-        return record.outcome in {"failed", "error"} or (self._settings.strict and record.outcome == "missed")
+        return record.fails_run(strict=self._settings.strict)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -18,6 +18,7 @@ from pytest_modelgate.gates import GateResult, evaluate
 from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.release import Release
+from pytest_modelgate.report.escape import plain
 from pytest_modelgate.report.files import REPORT, clear_old_report, write_report
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.report.terminal import gate_id, summary_lines
@@ -174,9 +175,13 @@ class Controller:
         session.testscollected += len(results) + bool(self._write_error)
         for result in results:
             outcome = result.outcome if result.blocks or result.outcome == "passed" else f"{result.outcome}, warns only"
-            self._emit(f"{name}::{gate_id(result)}", outcome, result.reason if result.blocks else None)
+            self._emit(f"{name}::{gate_id(result)}", outcome, plain(result.reason) if result.blocks else None)
         if self._write_error is not None:
             self._emit(f"{name}::report", "failed", self._write_error)
+        if self._outcome is not None and self._outcome.verdict == "blocked" and not session.testsfailed:
+            # Whatever made a failing case look otherwise to pytest (an xfail mark, another plugin): blocked is not 0.
+            session.testscollected += 1
+            self._emit(f"{name}::verdict", "failed", "\n".join(plain(reason) for reason in self._outcome.reasons))
 
     def _emit(self, nodeid: str, outcome: str, failure: str | None) -> None:
         """Report a test that did not run as an item."""

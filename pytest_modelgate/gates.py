@@ -38,6 +38,11 @@ class Gate:
         return not self.table.targets or kind in self.table.targets
 
     @property
+    def judges_answers(self) -> bool:
+        """Say whether the gate can block a model for what it answers, not only for its speed."""
+        return self.metric.source == "records" and self.table.severity == "block"
+
+    @property
     def limits(self) -> dict[Bound, float]:
         """Return the limits that the gate sets."""
         both: dict[Bound, float | None] = {"min": self.table.min, "max": self.table.max}
@@ -117,6 +122,8 @@ def _load_gate(
     metric, suffix = found
     if table.confidence is not None and not metric.bounded:
         raise GatesFileError(f"{where} confidence: {table.metric} has no interval; leave confidence out")
+    if reason := _toothless(table, metric):
+        raise GatesFileError(f"{where} {reason}")
     if metric.source == "performance":
         return Gate(name, table, metric, suffix)
     counting = [case for case in cases if _selects(table, case) and _counts(metric, case, tasks[case.task])]
@@ -131,6 +138,19 @@ def _load_gate(
     if len(counting) < table.min_n:
         raise GatesFileError(f"{where} min_n is {table.min_n}, but its slice holds only {len(counting)} cases")
     return Gate(name, table, metric, suffix, frozenset((case.suite, case.id) for case in counting))
+
+
+def _toothless(table: GateTable, metric: Metric) -> str | None:
+    """Say why a gate's limits could never block a worse model, or return None."""
+    wrong, right = ("max", "min") if metric.better == "higher" else ("min", "max")
+    if getattr(table, right) is None:
+        return f"{wrong} alone never blocks a worse model: {table.metric} is better {metric.better}; give {right!r}"
+    is_share = metric.source == "records" and metric.bounded
+    if is_share and table.min is not None and not 0 < table.min <= 1:
+        return f"min {table.min:g} is no limit for {table.metric}, a share between 0 and 1"
+    if is_share and table.max is not None and not 0 <= table.max < 1:
+        return f"max {table.max:g} is no limit for {table.metric}, a share between 0 and 1"
+    return None
 
 
 def _selects(table: GateTable, case: Case) -> bool:
@@ -179,7 +199,9 @@ def evaluate(
     if not gates:
         return []  # a suite cannot be read, which is reason enough
     results.extend(
-        _unjudged(target) for target, kind in targets.items() if not any(gate.applies_to(kind) for gate in gates)
+        _unjudged(target)
+        for target, kind in targets.items()
+        if not any(gate.applies_to(kind) and gate.judges_answers for gate in gates)
     )
     return results
 
@@ -310,6 +332,6 @@ def _unjudged(target: str) -> GateResult:
         n=0,
         interval=None,
         severity="block",
-        reason="not evaluated: no gate applies to this kind of target",
+        reason="not evaluated: no gate that blocks for answers applies to this kind of target",
         blocks=True,
     )

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_modelgate.errors import SpecError
 
@@ -22,6 +22,8 @@ _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MAX_DIMS = 4  # ggml's own limit
+_KINDS = {int: "a whole number", str: "text"}
+_T = TypeVar("_T", int, str)
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -185,7 +187,7 @@ class _Strings:
 
 
 def _read_values(cursor: _Cursor, count: int) -> Iterator[tuple[str, Any]]:
-    """Yield the key-value pairs of the header; arrays of numbers are stepped over and yielded as their length."""
+    """Yield the key-value pairs of the header; arrays of numbers are stepped over and yielded as ()."""
     for _ in range(count):
         key = cursor.string()
         (kind,) = cursor.unpack("I")
@@ -197,7 +199,7 @@ def _read_values(cursor: _Cursor, count: int) -> Iterator[tuple[str, Any]]:
                 yield key, _Strings(cursor, length)
             else:
                 cursor.skip(length * struct.calcsize(_scalar(item_kind, key)))
-                yield key, length
+                yield key, ()
         else:
             yield key, cursor.unpack(_scalar(kind, key))[0]
 
@@ -233,16 +235,16 @@ def _read_tensors(cursor: _Cursor, count: int) -> Iterator[_Tensor]:
 
 def _check_ends(cursor: _Cursor, values: dict[str, Any], tensors: list[_Tensor]) -> None:
     """Check that the file holds all of every tensor."""
-    if values.get("split.count", 1) > 1:
-        raise _BadFileError(
-            f"one of {values['split.count']} parts of a model: join them with `llama-gguf-split --merge`"
-        )
+    parts = _value(values, "split.count", int) or 1
+    if parts > 1:
+        raise _BadFileError(f"one of {parts} parts of a model: join them with `llama-gguf-split --merge`")
     if values.get("general.type") == "adapter":
         raise _BadFileError("a LoRA adapter, not a model: merge it into its base first")
     if not tensors:
         raise _BadFileError("the file holds no tensors: it is a vocabulary only, not a model")
-    alignment = values.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1:
+    alignment = _value(values, "general.alignment", int)
+    alignment = 32 if alignment is None else alignment
+    if alignment < 1:
         raise _BadFileError(f"the header is damaged: general.alignment is {alignment!r}")
     start = -(-cursor.position // alignment) * alignment
     last = max(tensors, key=lambda tensor: tensor.offset + tensor.n_bytes)
@@ -255,8 +257,8 @@ def _check_ends(cursor: _Cursor, values: dict[str, Any], tensors: list[_Tensor])
 
 def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_Tensor]) -> GgufFacts:
     """Put the facts together."""
-    architecture = values.get("general.architecture")
-    if not isinstance(architecture, str):
+    architecture = _value(values, "general.architecture", str)
+    if architecture is None:
         raise _BadFileError("the header names no architecture (general.architecture)")
     tokens = values.get("tokenizer.ggml.tokens")
     types: dict[str, TensorTypeUse] = {}
@@ -264,15 +266,15 @@ def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_T
         before = types.get(tensor.type, TensorTypeUse(0, 0))
         types[tensor.type] = TensorTypeUse(before.count + 1, before.elements + tensor.elements)
     elements = sum(tensor.elements for tensor in tensors)
-    label = _label(values.get("general.file_type"))
-    bos_id, eos_id = (values.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
+    label = _label(_value(values, "general.file_type", int))
+    bos_id, eos_id = (_token_id(values, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
     return GgufFacts(
         path=path,
         architecture=architecture,
-        name=values.get("general.name"),
-        chat_template=values.get("tokenizer.chat_template"),
+        name=_value(values, "general.name", str),
+        chat_template=_value(values, "tokenizer.chat_template", str),
         n_vocab=len(tokens) if isinstance(tokens, _Strings) else 0,
-        n_ctx_train=values.get(f"{architecture}.context_length"),
+        n_ctx_train=_value(values, f"{architecture}.context_length", int),
         bos_id=bos_id,
         eos_id=eos_id,
         bos_token=_token(tokens, bos_id),
@@ -285,11 +287,26 @@ def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_T
     )
 
 
+def _value(values: dict[str, Any], key: str, kind: type[_T]) -> _T | None:
+    """Return a value that must be of one kind, None where the header has none."""
+    value = values.get(key)
+    if value is None or type(value) is kind:  # not isinstance(): a bool is no number here
+        return value
+    raise _BadFileError(f"the header is damaged: {key!r} must be {_KINDS[kind]}")
+
+
+def _token_id(values: dict[str, Any], key: str) -> int | None:
+    """Return the id of a token that the vocabulary holds, None where the header names none."""
+    index, tokens = _value(values, key, int), values.get("tokenizer.ggml.tokens")
+    n_vocab = len(tokens) if isinstance(tokens, _Strings) else 0
+    if index is not None and not 0 <= index < n_vocab:
+        raise _BadFileError(f"the header is damaged: {key!r} is {index}, the vocabulary has {n_vocab} tokens")
+    return index
+
+
 def _token(tokens: Any, index: int | None) -> str | None:
     """Return the text of a token, None where there is none."""
-    if isinstance(tokens, _Strings) and index is not None and index < len(tokens):
-        return tokens.at(index)
-    return None
+    return tokens.at(index) if isinstance(tokens, _Strings) and index is not None else None
 
 
 def _label(file_type: int | None) -> str | None:

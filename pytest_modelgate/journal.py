@@ -24,6 +24,10 @@ except ImportError:  # pragma: no cover - Windows has no advisory locks; single 
     fcntl = None  # type: ignore[assignment]
 
 
+JOURNAL = "journal.jsonl"
+"""The journal's name in the folder of reports."""
+
+
 class Journal:
     """
     Append generations to ``path`` and look them up by generation key.

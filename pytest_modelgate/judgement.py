@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from pytest_modelgate.cases import Case
+from pytest_modelgate.contracts.bounded import run_check
 from pytest_modelgate.contracts.strict_json import NotStrictJsonError, parse
 from pytest_modelgate.records import Failure, Generation, Outcome, Record, Violation
 from pytest_modelgate.tasks import Task, label_text
 
-NO_LABEL = "\x00none"
-"""Stands for the label of an output that gave none; no real label holds a NUL."""
+NO_LABEL = ""
+"""Stands for the label of an output that gave none; a real label is JSON text, which is never empty."""
 
 SHOWN_OUTPUT = 16_000
 """Characters of an output that records and reports carry; the journal holds all of it."""
@@ -96,7 +97,7 @@ def _about(case: Case, target: str) -> dict[str, Any]:
 
 def _broken_checks(task: Task, value: Any) -> list[Violation]:
     """Return a violation for each check of the task that ``value`` does not pass."""
-    reasons = ((name, check(value)) for name, check in task.checks.items())
+    reasons = ((name, run_check(check, value)) for name, check in task.checks.items())
     return [Violation(name, inert(reason)) for name, reason in reasons if reason]
 
 

@@ -184,6 +184,10 @@ class Record:
     replayed: bool = False
     error: str | None = None
 
+    def fails_run(self, *, strict: bool) -> bool:
+        """Say whether the case by itself fails the run; ``strict``: every miss does."""
+        return self.outcome in {"failed", "error"} or (strict and self.outcome == "missed")
+
     def to_json(self) -> Json:
         """Return the record as primitives."""
         return asdict(self) | {

@@ -46,16 +46,18 @@ class Release:
         return Request(f"{case.suite}/{case.id}", self.gates_file.generation.max_tokens, messages=messages)
 
 
-def load_release(gates_path: Path, specs: tuple[TargetSpec, ...], out: Path | None) -> Release:
+def load_release(
+    gates_path: Path, specs: tuple[TargetSpec, ...], out: Path | None, *, n_threads: int | None = None
+) -> Release:
     """
     Load and check ``gates_path``, the suites that it names and the files of every target.
 
-    ``out``: where file hashes are remembered. Raises :class:`~pytest_modelgate.errors.ConfigurationError`; a bad line
+    ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. Raises :class:`~pytest_modelgate.errors.ConfigurationError`; a bad line
     of a suite is kept in its file instead (see :func:`~pytest_modelgate.cases.load_suites`).
     """
     gates_file, tasks, files, gates = load_rules(gates_path)
     hashes = FileHashes(None if out is None else out / "hashes.json")
-    targets = tuple(prepare_target(spec, gates_file.generation, hashes) for spec in specs)
+    targets = tuple(prepare_target(spec, gates_file.generation, hashes, n_threads) for spec in specs)
     return Release(gates_file, tasks, files, gates, targets)
 
 

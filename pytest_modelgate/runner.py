@@ -46,6 +46,8 @@ class TargetRun:
             if record is None:
                 return record_failure(case, self._target.id, Failure("missing", "the engine gave no answer"))
             self._records[f"{record.suite}/{record.case}"] = record
+            if len(self._records) == len(self._cases):
+                self.close()  # the stream itself would only do so when it is asked for one more
         return self._records[key]
 
     def close(self) -> None:
@@ -67,7 +69,6 @@ class TargetRun:
         if missing:
             for key, result in self._generate(missing):
                 yield self._judge(key, result, replayed=self._target.is_replay)
-        self.close()
 
     def _generate(self, requests: list[Request]) -> Iterator[Result]:
         """Stream the engine's answers into the journal; an engine that cannot start fails all that is left."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
 
 from pytest_modelgate.errors import SpecError
 from pytest_modelgate.nearest import did_you_mean
@@ -94,7 +94,7 @@ def parse_spec(text: str, directory: Path) -> TargetSpec:
         journal, mark, recorded_as = head.removeprefix("replay:").partition("#")
         if not (journal and mark and recorded_as):
             raise SpecError(f"--model {text}: a replay is written replay:journal.jsonl#target-id")
-        path, kind, name = directory / unquote(journal), "replay", unquote(recorded_as)
+        path, kind, name = directory / _unescape(journal), "replay", _unescape(recorded_as)
         recorded_as = name
         if not path.is_file():
             raise SpecError(f"--model {text}: no such journal: {path}")
@@ -103,7 +103,7 @@ def parse_spec(text: str, directory: Path) -> TargetSpec:
         if not path.is_file():
             raise SpecError(f"--model demo: the demo model is missing from this installation ({path})")
     else:
-        path = directory / unquote(head)
+        path = directory / _unescape(head)
         kind = _kind_of(text, path)
         name = path.resolve().name if path.is_dir() else path.stem
     if "base" in options and kind != "adapter":
@@ -150,10 +150,10 @@ def _read_options(text: str, option_texts: list[str]) -> dict[str, int | float |
             raise SpecError(f"--model {text}: option {name!r} is given twice")
         kind = _OPTIONS[name]
         try:
-            converted = kind(unquote(value))
+            converted = kind(_unescape(value))
         except ValueError:
             raise SpecError(f"--model {text}: {name} must be a number, got {value!r}") from None
-        if name in _AT_LEAST and not float(converted) >= _AT_LEAST[name]:
+        if name in _AT_LEAST and not _AT_LEAST[name] <= float(converted) < math.inf:
             raise SpecError(f"--model {text}: {name} must be at least {_AT_LEAST[name]}, got {value}")
         if name in _CHOICES and converted not in _CHOICES[name]:
             raise SpecError(f"--model {text}: {name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
@@ -168,3 +168,8 @@ def _target_id(text: str, name: str, *, given: bool) -> str:
             raise SpecError(f"--model {text}: id must match [A-Za-z0-9_.-]+, got {name!r}")
         return name
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "model"
+
+
+def _unescape(text: str) -> str:
+    """Return ``text`` with the escapes that a spec knows put back: a comma, a plus and, in a replay, a hash."""
+    return text.replace("%2C", ",").replace("%2B", "+").replace("%23", "#")

@@ -57,18 +57,25 @@ def group_weights(groups: Sequence[str | None], resamples: int = RESAMPLES) -> t
     return np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=resamples), member
 
 
-def bootstrap_mean(values: Sequence[float], groups: Sequence[str | None]) -> np.ndarray[Any, Any]:
-    """Return the resampled means of ``values``, drawn by group."""
-    weights, member = group_weights(groups)
-    sums = np.bincount(member, weights=values, minlength=weights.shape[1])
-    counts = np.bincount(member, minlength=weights.shape[1])
-    return np.asarray((weights @ sums) / (weights @ counts))
-
-
 def percentile_interval(draws: np.ndarray[Any, Any], low: float, high: float) -> Interval:
     """Return two quantiles of bootstrap draws."""
     bounds = np.quantile(draws, [low, high])
     return float(bounds[0]), float(bounds[1])
+
+
+def percentile_bounds(values: Sequence[float], q: float, confidence: float) -> Interval:
+    """
+    Return the two one-sided bounds of a percentile (``q`` in 0..100), each at ``confidence``, from order statistics.
+
+    Free of any assumption on the distribution: the k-th smallest of n lies above the percentile p with probability
+    P(Binomial(n, p) < k). Where n is too small for a bound it is infinite (p95 at 95 % needs 59 values).
+    """
+    ordered = sorted(values)
+    n, share = len(ordered), q / 100
+    below = special.bdtr(np.arange(n), n, share)  # P(Binomial <= k) for k = 0 .. n - 1
+    high = next((ordered[k] for k in range(n) if below[k] >= confidence), math.inf)
+    low = next((ordered[k] for k in reversed(range(n)) if 1 - below[k] >= confidence), -math.inf)
+    return low, high
 
 
 def bootstrap_percentile(values: Sequence[float], q: float) -> np.ndarray[Any, Any]:

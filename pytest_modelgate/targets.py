@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 
 from pytest_modelgate.engines import Engine, EngineSettings
@@ -12,7 +13,10 @@ from pytest_modelgate.identity import FileHashes, digest
 from pytest_modelgate.records import Json
 from pytest_modelgate.specs import TargetSpec
 
-_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model")
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+
+DECODING_VERSION = 1
+"""Counts changes of this package that change what an engine answers: how prompts are rendered and tokens chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,16 @@ class Target:
         return ProcessEngine("adapter", arguments, settings)
 
 
-def prepare_target(spec: TargetSpec, generation: GenerationTable, hashes: FileHashes) -> Target:
+def prepare_target(
+    spec: TargetSpec, generation: GenerationTable, hashes: FileHashes, n_threads: int | None = None
+) -> Target:
     """
     Check what can be checked of ``spec`` without loading its model.
 
     Raises :class:`~pytest_modelgate.errors.ConfigurationError` for files that cannot be a model, and for an engine
     that is not installed.
     """
-    settings = EngineSettings(**{"n_ctx": generation.n_ctx, **spec.engine})  # type: ignore[arg-type]
+    settings = EngineSettings(**{"n_ctx": generation.n_ctx, "n_threads": n_threads, **spec.engine})  # type: ignore[arg-type]
     prepare = {"gguf": _prepare_gguf, "replay": _prepare_replay}.get(spec.kind, _prepare_folder)
     return prepare(spec, settings, hashes)
 
@@ -140,4 +146,5 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
 def _identity(spec: TargetSpec, files: Json, build: str, settings: EngineSettings) -> str:
     """Hash what makes the target's answers what they are; threads and time limits do not change them."""
     shaping = {name: value for name, value in settings.to_json().items() if name not in {"n_threads", "timeout_s"}}
-    return digest({"kind": spec.kind, "files": files, "engine": build, "settings": shaping})
+    made_by = {"decoding": DECODING_VERSION, "engine": build, "jinja2": metadata.version("jinja2")}
+    return digest({"kind": spec.kind, "files": files, "made_by": made_by, "settings": shaping})

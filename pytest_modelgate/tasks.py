@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelgate.cases import Case
+from pytest_modelgate.contracts.bounded import run_check
 from pytest_modelgate.contracts.pydantic_model import load_pydantic_check
 from pytest_modelgate.contracts.schema import ValueCheck, load_schema_check
 from pytest_modelgate.errors import GatesFileError
@@ -52,7 +53,7 @@ class Task:
             ):
                 return f"expected must be an object with the fields {', '.join(self.fields)}"
             for name, check in self.checks.items():
-                if reason := check(case.expected):
+                if reason := run_check(check, case.expected):
                     return f"expected breaks the task's own {name}: {reason}"
         return None
 
@@ -79,5 +80,6 @@ def load_tasks(gates_file: GatesFile) -> dict[str, Task]:
 
 
 def label_text(value: Any) -> str:
-    """Return a label as text, so that labels of any JSON type can be counted; ``true`` and ``"true"`` differ."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    """Return a label as JSON text, so that labels of any type can be counted; ``true`` and ``"true"`` differ."""
+    whole = isinstance(value, float) and value.is_integer()  # 1.0 is 1 in JSON
+    return json.dumps(int(value) if whole else value, sort_keys=True)

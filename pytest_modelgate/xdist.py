@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 def is_worker(config: pytest.Config) -> bool:
     """Say whether this process runs items for a controller in another process."""
     return hasattr(config, "workerinput")
+
+
+def threads_of_this_process(config: pytest.Config, targets: int) -> int | None:
+    """
+    Return how many threads an engine of this process may use: a share where several workers run targets at once.
+
+    None: all that there are.
+    """
+    if not is_worker(config):
+        return None
+    busy = min(config.workerinput["workercount"], targets)  # type: ignore[attr-defined]  # xdist puts it there
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(max(1, cores // max(1, busy)))
 
 
 def stay_in_this_process(config: pytest.Config) -> None:

@@ -17,6 +17,7 @@ LAYERS = (
     (
         "contracts",
         "contracts.pydantic_model",
+        "contracts.bounded",
         "contracts.schema",
         "identity",
         "journal",

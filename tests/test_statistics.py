@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
-from pytest_modelgate.statistics import bootstrap_mean, exact_bounds, group_weights, percentile_interval, wilson
+from pytest_modelgate.statistics import exact_bounds, group_weights, percentile_bounds, wilson
 
 COUNTS = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
@@ -71,8 +73,18 @@ def test_groups_are_drawn_whole() -> None:
     assert set(weights.sum(axis=1)) == {3}
 
 
-def test_bootstrap_mean_lies_around_the_mean() -> None:
-    """The resampled means of 0 and 1 in equal parts spread around one half as the theory says."""
-    low, high = percentile_interval(bootstrap_mean([0.0, 1.0] * 100, [None] * 200), 0.025, 0.975)
+@pytest.mark.parametrize(("n", "bounded"), [(58, False), (59, True)])
+def test_a_bound_on_p95_needs_59_values(n: int, bounded: bool) -> None:
+    """With 95 % confidence the largest of 59 values bounds p95, the largest of 58 does not."""
+    _, high = percentile_bounds(list(range(n)), 95, 0.95)
 
-    assert (low, high) == pytest.approx((0.43, 0.57), abs=0.01)
+    assert high == (58 if bounded else math.inf)
+
+
+@given(st.integers(1, 400), st.sampled_from([50.0, 95.0, 99.0]), CONFIDENCES)
+def test_percentile_bounds_agree_with_the_binomial(n: int, q: float, confidence: float) -> None:
+    """The upper bound is the first order statistic that scipy's binomial puts above the percentile often enough."""
+    _, high = percentile_bounds(list(range(n)), q, confidence)
+    enough = [k for k in range(n) if binom.cdf(k, n, q / 100) >= confidence]
+
+    assert high == (enough[0] if enough else math.inf)

@@ -76,7 +76,7 @@ def _resolves(schema: Any, reference: str) -> bool:
     registry: Any = referencing.Registry().with_resource(base, resource)
     try:
         registry.resolver(base_uri=base).lookup(reference)
-    except referencing.exceptions.Unresolvable:
+    except (referencing.exceptions.Unresolvable, ValueError):  # ValueError: not even an address
         return False
     return True
 

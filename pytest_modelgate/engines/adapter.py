@@ -8,7 +8,6 @@ when a target is loaded.
 from __future__ import annotations
 
 import inspect
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from pytest_modelgate.engines import EngineSettings, Result, memory
+from pytest_modelgate.engines import EngineSettings, Result, host
 from pytest_modelgate.engines.adapter_files import (
     ModelFiles,
     build_id,
@@ -99,7 +98,7 @@ class AdapterEngine:
 
     def peak_rss_bytes(self) -> int | None:
         """Return the largest resident memory of this process."""
-        return memory.peak_rss_bytes()
+        return host.peak_rss_bytes()
 
     def close(self) -> None:
         """Forget the model."""
@@ -146,7 +145,7 @@ def _load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedMode
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    torch.set_num_threads(settings.n_threads or _available_cpus())
+    torch.set_num_threads(settings.n_threads or host.available_threads())
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise EngineStartError("device=cuda, but torch finds no CUDA device")
     try:
@@ -263,11 +262,6 @@ def _stop_ids(network: Any, tokenizer: Any) -> frozenset[int]:
     after_answer = tokenizer(text.rpartition(mark)[2], add_special_tokens=False)["input_ids"] if mark in text else []
     control = [token for token in after_answer if token in tokenizer.added_tokens_decoder]
     return frozenset(found.union(control[:1]))
-
-
-def _available_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _some(names: Collection[str]) -> str:

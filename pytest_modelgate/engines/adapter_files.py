@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +14,7 @@ from pytest_modelgate.records import Json
 
 __all__ = ["ModelFiles", "build_id", "find_files", "missing_extra", "read_template", "resolve_base"]
 
+_PACKAGES = ("torch", "transformers", "tokenizers", "peft")
 _PICKLED = (".bin", ".pt", ".pth")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
@@ -34,7 +37,7 @@ class ModelFiles:
 def build_id() -> str:
     """Name the versions that run an adapter target, without importing them."""
     try:
-        return ", ".join(f"{package} {metadata.version(package)}" for package in ("torch", "transformers", "peft"))
+        return ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
     except metadata.PackageNotFoundError as error:
         raise missing_extra() from error
 
@@ -51,12 +54,13 @@ def resolve_base(adapter_dir: Path, base: Path | None) -> Path | None:
     It is ``base`` where given, else the adapter's ``base_model_name_or_path``, relative to the adapter folder or
     else to the current directory.
     """
-    if base is not None:
-        candidates = [base]
-    else:
-        name = _read_json(adapter_dir / "adapter_config.json").get("base_model_name_or_path")
-        candidates = [adapter_dir / name, Path.cwd() / name] if name else []
-    return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    with _one_line(adapter_dir):
+        if base is not None:
+            candidates = [base]
+        else:
+            name = _base_name(adapter_dir)
+            candidates = [adapter_dir / name, Path.cwd() / name] if name else []
+        return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
 
 
 def find_files(path: Path, base: Path | None) -> ModelFiles:
@@ -64,8 +68,14 @@ def find_files(path: Path, base: Path | None) -> ModelFiles:
     Find the files of the target at ``path`` and refuse what must not or cannot be loaded.
 
     Raises :class:`~pytest_modelgate.errors.EngineStartError` for a base that is not on this machine, pickled or
-    quantised weights, and a folder without weights.
+    quantised weights, a folder without weights, and files that are damaged or cannot be read.
     """
+    with _one_line(path):
+        return _find_files(path, base)
+
+
+def _find_files(path: Path, base: Path | None) -> ModelFiles:
+    """Do the work of :func:`find_files`; what the file system refuses is an OSError."""
     if not (path / "adapter_config.json").is_file():
         _check_model(path, remedy="give the model in 16 or 32 bit")
         return ModelFiles(model=path, adapter=None, tokenizer=path)
@@ -97,11 +107,30 @@ def read_template(folder: Path) -> str | None:
     return template
 
 
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Say in one line what the file system refused."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineStartError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+
+
+def _base_name(adapter_dir: Path) -> str | None:
+    """Return what the adapter calls its base."""
+    path = adapter_dir / "adapter_config.json"
+    name = _read_json(path).get("base_model_name_or_path")
+    if not isinstance(name, str | None):
+        raise EngineStartError(f"{path}: base_model_name_or_path must be text, got {name!r}")
+    return name
+
+
 def _check_model(folder: Path, remedy: str) -> None:
     """Refuse a model folder that cannot be the honest full-precision reference."""
     config = _read_json(folder / "config.json")
     if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method", "unknown method")
+        is_object = isinstance(quantization, dict)
+        method = quantization.get("quant_method", "unknown method") if is_object else repr(quantization)
         raise EngineStartError(f"{folder}: the weights are quantised ({method}): {remedy}")
     if (folder / "adapter_config.json").is_file():
         # transformers would apply this second adapter without a word.

@@ -138,7 +138,8 @@ class LoadedModel:
             )
         shown = row.token_ids[:-1] if row.finish_reason == "stop" else row.token_ids
         return Generation(
-            text=self.tokenizer.decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            # A special token inside an answer is shown, as by the GGUF engine: it is a fault to be seen.
+            text=self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False),
             finish_reason=row.finish_reason,
             token_ids=tuple(row.token_ids),
             logprobs=tuple(row.logprobs),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_modelgate.engines import EngineSettings, Result, memory
+from pytest_modelgate.engines import EngineSettings, Result, host
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineDiedError, EngineError
@@ -73,7 +73,7 @@ class GgufEngine:
 
     def peak_rss_bytes(self) -> int | None:
         """Return the largest resident memory of this process."""
-        return memory.peak_rss_bytes()
+        return host.peak_rss_bytes()
 
     def close(self) -> None:
         """Free the model."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import math
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -22,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_modelgate.engines.host import available_threads
 from pytest_modelgate.errors import EngineDiedError, EngineError, EngineStartError, MissingExtraError
 
-__all__ = ["Entry", "LlamaModel", "available_threads", "build_id", "quantize", "version"]
+__all__ = ["Entry", "LlamaModel", "build_id", "quantize", "version"]
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """What :func:`quantize` can make."""
@@ -45,16 +45,6 @@ class Entry:
     position: int
     sequence: int = 0
     wants_logits: bool = False
-
-
-def available_threads() -> int:
-    """Return how many threads this process may keep busy: its affinity mask, and its container's share of time."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(count, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such limit, or "max"
-        return count
 
 
 def version() -> str:

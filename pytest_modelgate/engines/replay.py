@@ -22,15 +22,19 @@ class ReplayEngine:
     Hand out the generations that a journal holds for one target id.
 
     A row is found by suite and case (``"golden/late-refund"``, the request's key). Where it also names the messages
-    it answered (``messages_sha256``), they must be those of the request: an edited case has no recorded answer.
+    it answered (``messages_sha256``), they must be those of the request: an edited case has no recorded answer. Of
+    several identities that a run recorded under one target id, the newest counts.
     Rows may be written by hand: ``{"target", "suite", "case", "generation": {"text": ...}}``.
     """
 
     def __init__(self, journal: Path, recorded_as: str) -> None:
         self._path = journal
         rows = list(read_rows(journal))
+        of_target = [row for row in rows if row.get("target") == recorded_as]
+        # A model that was exported again has the id of the old one: answers of two models are never mixed.
+        newest = of_target[-1].get("identity") if of_target else None
         self._rows: dict[str, Json] = {
-            f"{row.get('suite')}/{row.get('case')}": row for row in rows if row.get("target") == recorded_as
+            f"{row.get('suite')}/{row.get('case')}": row for row in of_target if row.get("identity") == newest
         }
         if not self._rows:
             recorded = sorted({str(row.get("target")) for row in rows})

@@ -35,10 +35,14 @@ def macro_f1(records: Records, field: str) -> Measurement:
         return NOTHING
     confusion, member, weights = _confusion_by_group([pair for pair, _ in pairs], [group for _, group in pairs])
     point = float(_macro_f1(confusion.sum(axis=0)))
+    n = len(confusion)
 
     def draw() -> np.ndarray[Any, Any]:
         return _macro_f1(np.tensordot(weights, confusion, axes=1))
 
+    if point == 1.0:
+        # Nothing to resample: as many groups without an error as there are bound the share of right answers.
+        return bootstrapped(point, len(member), draw, lambda confidence: statistics.exact_bounds(n, n, confidence))
     return bootstrapped(point, len(member), draw)
 
 

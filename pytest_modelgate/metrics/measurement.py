@@ -51,12 +51,17 @@ def count(flags: Iterable[bool]) -> Measurement:
     return Measurement(float(sum(values)), len(values)) if values else NOTHING
 
 
-def bootstrapped(value: float, n: int, draw: Draws) -> Measurement:
-    """Return a figure whose uncertainty comes from bootstrap draws; they are made once, when first needed."""
+def bootstrapped(value: float, n: int, draw: Draws, bounds: Bounds | None = None) -> Measurement:
+    """
+    Return a figure whose uncertainty comes from bootstrap draws.
+
+    ``bounds``: used instead of the draws where a better bound is known. Draws that are all alike know nothing of their
+    own uncertainty (three right answers of three): without ``bounds`` there is none then.
+    """
     draws = draw()
-    return Measurement(
-        value,
-        n,
-        statistics.percentile_interval(draws, 0.025, 0.975),
-        lambda confidence: statistics.percentile_interval(draws, 1 - confidence, confidence),
-    )
+    if bounds is None and float(draws.min()) < float(draws.max()):
+
+        def bounds(confidence: float) -> Interval:
+            return statistics.percentile_interval(draws, 1 - confidence, confidence)
+
+    return Measurement(value, n, statistics.percentile_interval(draws, 0.025, 0.975), bounds)

@@ -47,4 +47,9 @@ def _percentile(values: Sequence[float], statistic: str) -> Measurement:
         return NOTHING
     q = float(statistic.removeprefix("p"))
     point = float(np.percentile(values, q))
-    return bootstrapped(point, len(values), lambda: statistics.bootstrap_percentile(values, q))
+    return bootstrapped(
+        point,
+        len(values),
+        lambda: statistics.bootstrap_percentile(values, q),
+        lambda confidence: statistics.percentile_bounds(values, q, confidence),
+    )

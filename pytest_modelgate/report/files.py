@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -16,14 +17,28 @@ SUMMARY = "summary.md"
 
 def prepare_folder(out: Path) -> None:
     """Make ``out``, which is no part of the user's repository."""
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    (out / ".gitignore").write_text("*\n", encoding="utf-8")
+    if is_new:  # a folder that was there before may be somebody's, with a .gitignore and files of its own
+        (out / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def clear_old_report(out: Path) -> None:
-    """Take an earlier run's verdict out of ``out``."""
+    """
+    Take an earlier run's verdict out of ``out``.
+
+    Raises FileExistsError for a report.json that no run of ours wrote: nobody's file is lost.
+    """
+    report = out / REPORT
+    if report.exists() and not _is_ours(report):
+        raise FileExistsError(errno.EEXIST, f"holds a {REPORT} of another program; give another --modelgate-out")
     for name in (REPORT, SUMMARY):
         (out / name).unlink(missing_ok=True)
+
+
+def _is_ours(report: Path) -> bool:
+    """Say whether a report.json was written by a run, whole or half."""
+    return report.read_bytes()[:80].replace(b" ", b"").startswith(b'{\n"schema_version":') or not report.stat().st_size
 
 
 def write_report(outcome: RunOutcome, out: Path) -> None:

@@ -43,8 +43,7 @@ class RunOutcome:
     @property
     def failing(self) -> list[Record]:
         """Return the records that fail the run by themselves."""
-        outcomes = {"failed", "error"} | ({"missed"} if self.strict else set())
-        return [record for record in self.records if record.outcome in outcomes]
+        return [record for record in self.records if record.fails_run(strict=self.strict)]
 
     @property
     def reasons(self) -> list[str]:

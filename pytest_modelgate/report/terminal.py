@@ -73,7 +73,7 @@ def _note(gate: GateResult) -> str:
     if gate.interval is not None:
         parts.append(f"[{number(gate.interval[0])}, {number(gate.interval[1])}]")
     if gate.outcome != "passed":
-        parts.append(gate.reason)
+        parts.append(plain(gate.reason, 300))
     if gate.severity == "warn" and gate.outcome != "passed":
         parts.append("(warns only)")
     return "  ".join(parts)

@@ -76,6 +76,13 @@ def suite_errors(result: pytest.RunResult) -> list[str]:
             "[gates.it] selects no critical case: it could never be decided",
         ),
         (INTENT + 'suites = ["heldout"]\ntags = ["app"]', "[gates.it] selects no case with 'expected'"),
+        (
+            'metric = "schema_validity"\nmax = 0.99',
+            "max alone never blocks a worse model: schema_validity is better higher",
+        ),
+        ('metric = "latency_ms.p95"\nmin = 10', "min alone never blocks a worse model: latency_ms.p95 is better lower"),
+        ('metric = "truncation_rate"\nmax = 1', "max 1 is no limit for truncation_rate, a share between 0 and 1"),
+        ('metric = "json_parse_rate"\nmin = 0', "min 0 is no limit for json_parse_rate, a share between 0 and 1"),
     ],
 )
 def test_gate_mistake_names_the_gate_and_what_is_valid(project: Project, gate: str, message: str) -> None:

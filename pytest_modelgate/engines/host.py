@@ -1,10 +1,22 @@
-"""Measure the memory of this process."""
+"""Know the machine: threads that may be used, memory that was used."""
 
 from __future__ import annotations
 
+import math
+import os
 import resource
 import sys
 from pathlib import Path
+
+
+def available_threads() -> int:
+    """Return how many threads this process may keep busy: its affinity mask, and its container's share of time."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(count, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return count
 
 
 def peak_rss_bytes() -> int:
