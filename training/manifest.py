@@ -7,13 +7,12 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .config_file import config_sha256
 from .converter import converter_sha256
-from .run_folder import STAGES, RunFolder
+from .run_folder import STAGES, RunFolder, library_version
 
 _LIBRARIES = (
     *("pytest-modelgate", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
@@ -43,7 +42,7 @@ def write_manifest(run: RunFolder) -> None:
             "base": scratch.seed if scratch else None,
             "training": config.training.seed,
         },
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": {name: library_version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "machine": {"processor": platform.machine(), "threads": len(os.sched_getaffinity(0))},
         "converter_sha256": converter_sha256(),
@@ -76,11 +75,3 @@ def _described(marks: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """Return what the stage that wrote a GGUF file found in it."""
     described: dict[str, Any] = marks["export"]["facts"].get(name) or marks["quantize"]["facts"].get(name) or {}
     return {key: value for key, value in described.items() if key != "bytes"}
-
-
-def _version(name: str) -> str | None:
-    """Return an installed library's version."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

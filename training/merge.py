@@ -11,31 +11,28 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .config import Config
 from .errors import StageError
+from .loading import count_weights, load_model, load_tokenizer
 
 _LARGE = 2_000_000_000  # weights: above it float32 does not fit a small machine, and bfloat16 is what it was made in
 
 
-def merge_adapter(config: Config, base: str, adapter: Path, folder: Path) -> dict[str, Any]:
+def merge_adapter(base: Path, adapter: Path, folder: Path) -> dict[str, Any]:
     """Write the merged model with its tokenizer into ``folder``."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(base, revision=config.base.revision, dtype=torch.bfloat16)
-    large = model.num_parameters() > _LARGE
-    if not large:
-        model = AutoModelForCausalLM.from_pretrained(base, revision=config.base.revision, dtype=torch.float32)
+    large = count_weights(base) > _LARGE
+    model = load_model(base, dtype=torch.bfloat16 if large else torch.float32)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()} if not large else {}
-    with_adapter = PeftModel.from_pretrained(model, str(adapter))
+    with_adapter = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
     refuse_quantised(with_adapter)
     merged = with_adapter.merge_and_unload(safe_merge=True)
     changed = _check(merged, before)
     if folder.exists():
         shutil.rmtree(folder)
     merged.save_pretrained(str(folder))
-    tokenizer = AutoTokenizer.from_pretrained(base, revision=config.base.revision)
+    tokenizer = load_tokenizer(base)
     tokenizer.save_pretrained(str(folder))
     _one_template(folder)
     return {"dtype": str(next(merged.parameters()).dtype).removeprefix("torch."), "changed_tensors": changed}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -117,10 +118,14 @@ def _read_jsonl(path: Path, text: str) -> Iterator[Row]:
 
 def _read_csv(path: Path, text: str, data: Data) -> Iterator[Row]:
     """Yield the rows of a CSV file with one text and one label column."""
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    # Not text.splitlines(): it would also cut inside a message, at a form feed or U+2028.
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     for column in (data.text_column, data.label_column):
         if column not in (reader.fieldnames or ()):
             raise ConfigError(f"{path}: no column {column!r}; it has {', '.join(reader.fieldnames or ('none',))}")
     for record in reader:
         source = f"{path}:{reader.line_num}"
+        for column in (data.text_column, data.label_column):
+            if record[column] is None:
+                raise StageError(f"{source}: column {column!r} is missing")
         yield Row(record[data.text_column].strip(), {data.label_key: record[data.label_column]}, source, source)

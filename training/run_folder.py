@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ class RunFolder:
         """Return the evaluation files."""
         return find_files(self.config.task.suites, self.root, "task.suites")
 
+    @property
+    def local_base(self) -> Path | None:
+        """Return the folder that ``base.path`` names, None for a base made here or a name on the Hub."""
+        named = self.config.base.path
+        folders = [] if named is None else [self.root / named, Path(named)]
+        return next((folder for folder in folders if folder.is_dir()), None)
+
     def quantised(self) -> Iterator[tuple[str, Path]]:
         """Yield each wanted quantisation with its file; f16 is what the export stage writes."""
         for name in self.config.export.quantizations:
@@ -104,8 +112,9 @@ class RunFolder:
             return None
 
     def begin(self, stage: str) -> None:
-        """Take the stage's mark away: from now on its output is not to be trusted."""
-        self._mark_path(stage).unlink(missing_ok=True)
+        """Take away the marks of the stage and of all that build on it: their output is not to be trusted any more."""
+        for stale in STAGES[STAGES.index(stage) :]:
+            self._mark_path(stale).unlink(missing_ok=True)
         self.manifest.unlink(missing_ok=True)
         self.log.forget(stage)
 
@@ -123,6 +132,11 @@ class RunFolder:
             parts.extend(self.config.model_dump(mode="json")[section] for section in _SECTIONS[name])
         parts.append(self.system)
         parts.append([self.digest(path) for path in (*self.train_files, *self.suite_files)])
+        if stage != "prepare" and self.local_base is not None:
+            files = sorted(path for path in self.local_base.iterdir() if path.is_file())
+            parts.append([[path.name, self.digest(path)] for path in files])
+        if stage in {"export", "quantize"}:
+            parts.append(library_version("llama-cpp-python"))
         if stage == "export":
             parts.append([self.config.export.name, self.config.export.base])
         if stage == "quantize":
@@ -139,3 +153,11 @@ class RunFolder:
     def _mark_path(self, stage: str) -> Path:
         """Return where the stage's mark lies."""
         return self.path / "stages" / f"{stage}.json"
+
+
+def library_version(name: str) -> str | None:
+    """Return an installed library's version."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

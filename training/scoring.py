@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .chat import prompt_text
+from .loading import load_model, load_tokenizer
 from .rows import Row
 
 
@@ -18,10 +19,9 @@ def score(
 ) -> dict[str, Any]:
     """Return the shares of right answers, of right fields, of valid JSON, and of answers that did not end."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+    tokenizer = load_tokenizer(folder, padding_side="left")
+    model = load_model(folder, dtype=torch.float32).eval()
     outputs: list[str] = []
     unended = 0
     ordered = sorted(rows, key=lambda row: len(row.input))

@@ -18,6 +18,7 @@ from typing import Any
 
 from .config import Config
 from .errors import ConfigError, StageError
+from .loading import require_safetensors
 from .prepare import prepare
 from .rows import read_prepared
 from .run_folder import STAGES, RunFolder
@@ -27,7 +28,7 @@ def run_stages(config: Config, wanted: Sequence[str], *, force: bool) -> None:
     """Run the stages named in ``wanted``; one that is complete is skipped unless ``force`` is set."""
     _settle()
     run = RunFolder(config)
-    _check_before(run, wanted)
+    _check_before(run, wanted, force=force)
     for stage in wanted:
         if run.is_complete(stage) and not force:
             print(f"{stage}: complete already, skipped (--force repeats it)")
@@ -70,15 +71,16 @@ def _settle() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _check_before(run: RunFolder, wanted: Sequence[str]) -> None:
+def _check_before(run: RunFolder, wanted: Sequence[str], *, force: bool) -> None:
     """Find what would stop a later stage, before an earlier one has spent minutes."""
     _ = run.train_files, run.suite_files, run.system
-    if "export" in wanted and not run.is_complete("export"):
+    exported = all(run.is_complete(stage) for stage in STAGES[: STAGES.index("export") + 1])
+    if "export" in wanted and (force or not exported):
         from .converter import find_converter
 
         find_converter()
     if run.config.base.path is not None:
-        base_model(run)
+        require_safetensors(base_model(run))
     _known_quantisations(run)
 
 
@@ -104,9 +106,8 @@ def base_model(run: RunFolder) -> Path:
     named = run.config.base.path
     if named is None:
         return run.base
-    for folder in (run.root / named, Path(named)):
-        if folder.is_dir():
-            return folder
+    if run.local_base is not None:
+        return run.local_base
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -148,7 +149,7 @@ def _merge(run: RunFolder) -> dict[str, Any]:
     from .merge import merge_adapter
     from .scoring import score
 
-    facts = merge_adapter(run.config, str(base_model(run)), run.adapter, run.merged)
+    facts = merge_adapter(base_model(run), run.adapter, run.merged)
     held_back = read_prepared(run.validation_rows)
     if held_back:
         facts["validation"] = score(run.merged, run.system, held_back)

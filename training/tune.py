@@ -23,6 +23,7 @@ from .batches import collate
 from .chat import Encoded, check_template, encode_rows, end_of_turn
 from .config import Augment, Config
 from .errors import StageError
+from .loading import load_model, load_tokenizer
 from .metrics import MetricsLog
 from .rows import Row
 
@@ -37,12 +38,12 @@ def train_adapter(
 ) -> dict[str, Any]:
     """Train on the first of ``rows``, measure on the second, save the adapter, and return what was measured."""
     import torch
-    from transformers import AutoTokenizer, Trainer, set_seed
+    from transformers import Trainer, set_seed
     from transformers.trainer_callback import PrinterCallback
 
     how = config.training
     set_seed(how.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base, revision=config.base.revision)
+    tokenizer = load_tokenizer(base)
     eot = end_of_turn(tokenizer)
     train, held_back = rows
     facts = _audit(tokenizer, system, [*train, *held_back], eot, how.max_length)
@@ -109,7 +110,7 @@ def _load(config: Config, base: str) -> Any:
     """Return the frozen base with a fresh adapter on it."""
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     quantization, lora = config.quantization, config.lora
     compute = getattr(torch, quantization.compute_dtype)
@@ -120,9 +121,8 @@ def _load(config: Config, base: str) -> Any:
         bnb_4bit_use_double_quant=quantization.double_quant,
         bnb_4bit_compute_dtype=compute,
     )
-    model = AutoModelForCausalLM.from_pretrained(
+    model = load_model(
         base,
-        revision=config.base.revision,
         dtype=torch.float32 if config.base.scratch else compute,
         device_map=device,
         quantization_config=four_bit if quantization.enabled else None,

@@ -54,7 +54,7 @@ class TinyModel:
     n_ctx_train: int = 4096
     has_nan: bool = False
     tensors: bool = True
-    values: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int | str] = field(default_factory=dict)
 
     def write(self, path: Path) -> Path:
         """Write the model as a GGUF in F32."""
@@ -80,7 +80,9 @@ class TinyModel:
         writer.add_eos_token_id(TOKEN_IDS["<|im_end|>"])
         writer.add_add_bos_token(False)
         for key, value in self.values.items():
-            writer.add_uint32(key, value)
+            writer.add_key_value(
+                key, value, gguf.GGUFValueType.STRING if isinstance(value, str) else gguf.GGUFValueType.INT32
+            )
         if self.template is not None:
             writer.add_chat_template(self.template)
         for name, data in (self._weights(n_embd, n_ff, n_head) if self.tensors else {}).items():

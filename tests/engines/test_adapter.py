@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.adapter import AdapterEngine, build_id, resolve_base
+from pytest_modelgate.engines.adapter_files import find_files
 from pytest_modelgate.engines.adapter_model import LoadedModel, Row
 from pytest_modelgate.errors import EngineStartError, MissingExtraError
 from pytest_modelgate.records import Failure, Generation, Message, Request
@@ -281,7 +284,18 @@ def test_stop_token(copies: Path, place: str) -> None:
     assert token in engine.describe().facts["stop_tokens"]
     assert found.finish_reason == "stop"
     assert free.token_ids[: first + 1] == found.token_ids
-    assert tokenizer.decode(found.token_ids[:-1], skip_special_tokens=True) == found.text
+    assert tokenizer.decode(found.token_ids[:-1]) == found.text
+
+
+def test_special_tokens_inside_an_answer_are_shown(folders: Path) -> None:
+    """A special token that does not end the turn is in the text, as it is with the GGUF engine."""
+    model = engine_for(folders / "adapter")._load()
+    ids = [model.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "o", "<|im_end|>")]
+
+    result = model.result(5, Row(max_tokens=9, token_ids=ids, finish_reason="stop"))
+
+    assert isinstance(result, Generation)
+    assert result.text == "<|im_start|>o"
 
 
 def test_given_token_ids_are_used_as_they_are(folders: Path) -> None:
@@ -486,6 +500,35 @@ def test_quantised_base(copies: Path) -> None:
     assert "the weights are quantised (bitsandbytes)" in start_error(engine_for(copies / "adapter"))
 
 
+def test_quantisation_that_is_no_object(copies: Path) -> None:
+    """A quantization_config of another kind is refused in one line too."""
+    file = copies / "base" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": "int4"}))
+
+    assert "the weights are quantised ('int4')" in start_error(engine_for(copies / "adapter"))
+
+
+def test_base_name_that_is_no_text(copies: Path) -> None:
+    """An adapter whose base is not a name is refused in one line."""
+    edit_adapter_config(copies / "adapter", base_model_name_or_path=["../base"])
+
+    message = "adapter_config.json: base_model_name_or_path must be text, got ['../base']"
+    assert start_error(engine_for(copies / "adapter")).endswith(message)
+
+
+@pytest.mark.parametrize("method", ["is_file", "glob"])
+def test_files_that_cannot_be_read(copies: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """What the file system refuses is one line."""
+
+    def refuse(path: Path, *_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refuse)
+
+    with pytest.raises(EngineStartError, match=rf"^{copies}/.*: cannot be read: Permission denied$"):
+        find_files(copies / "adapter", None)
+
+
 def test_zero_lora_b(copies: Path) -> None:
     """An adapter that changes nothing is not the fine-tuned model."""
     edit_weights(
@@ -608,6 +651,7 @@ def test_static_functions_import_no_torch(folders: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{build_id()} {folders / 'adapter'}")
+    assert f"tokenizers {metadata.version('tokenizers')}" in build_id()
 
 
 def test_missing_extra(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

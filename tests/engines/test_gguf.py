@@ -12,7 +12,8 @@ import pytest
 
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.gguf import GgufEngine, choose, text_decoder
-from pytest_modelgate.engines.llama import Entry, LlamaModel, available_threads, build_id, quantize
+from pytest_modelgate.engines.host import available_threads
+from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, quantize
 from pytest_modelgate.errors import EngineError, EngineStartError
 from pytest_modelgate.records import Failure, Generation, Message, Request
 from tests.engines.conftest import ChainMaker, TinyModel, answered, failed
@@ -202,6 +203,12 @@ def test_threads_follow_the_affinity_mask() -> None:
         assert available_threads() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_threads_follow_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with half a processor's time gets one thread."""
+    monkeypatch.setattr(Path, "read_text", lambda *_args, **_options: "50000 100000\n")
+    assert available_threads() == 1
 
 
 def test_load_errors_are_one_line(tmp_path: Path) -> None:

@@ -132,6 +132,34 @@ def test_part_of_a_model(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     assert "one of 3 parts of a model" in error_of(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("split.count", "3", "'split.count' must be a whole number"),
+        ("general.alignment", "32", "'general.alignment' must be a whole number"),
+        ("general.file_type", "x", "'general.file_type' must be a whole number"),
+        ("general.name", 7, "'general.name' must be text"),
+        ("qwen2.context_length", "4096", "'qwen2.context_length' must be a whole number"),
+        ("tokenizer.chat_template", 7, "'tokenizer.chat_template' must be text"),
+        ("tokenizer.ggml.bos_token_id", "a", "'tokenizer.ggml.bos_token_id' must be a whole number"),
+        ("tokenizer.ggml.eos_token_id", -1, "'tokenizer.ggml.eos_token_id' is -1, the vocabulary has 264 tokens"),
+        ("tokenizer.ggml.eos_token_id", 264, "'tokenizer.ggml.eos_token_id' is 264, the vocabulary has 264 tokens"),
+    ],
+)
+def test_malformed_values(tmp_path: Path, tiny_model: type[TinyModel], key: str, value: int | str, reason: str) -> None:
+    """A value of the wrong kind, or a token outside the vocabulary, is one line that names the key."""
+    path = tiny_model(template=None, values={key: value}).write(tmp_path / "a.gguf")
+    assert error_of(path) == f"the header is damaged: {reason}"
+
+
+def test_list_in_place_of_a_number(tmp_path: Path) -> None:
+    """The length of a list of numbers is not taken for the number."""
+    path = tmp_path / "a.gguf"
+    entry = struct.pack("<Q11sIIQI", 11, b"split.count", 9, 4, 1, 3)
+    path.write_bytes(b"GGUF\x03\0\0\0" + struct.pack("<QQ", 0, 1) + entry)
+    assert error_of(path) == "the header is damaged: 'split.count' must be a whole number"
+
+
 def test_no_template(tmp_path: Path, tiny_model: type[TinyModel]) -> None:
     """A file without a template is readable, and refused where a template is needed."""
     facts = read_gguf_facts(tiny_model(template=None).write(tmp_path / "a.gguf"))

@@ -91,8 +91,8 @@ class Project:
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """Read a JSONL file of the run."""
-        lines = (self.path / "run" / name).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = (self.path / "run" / name).read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
 
 
 @pytest.fixture

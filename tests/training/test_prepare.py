@@ -5,12 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from modelgate_training.config import Config
 from modelgate_training.leaks import drop_duplicates, find_leaks, normalise
 from modelgate_training.rows import Row
+from modelgate_training.run_folder import STAGES, RunFolder
 
 from tests.training.conftest import Project
+
+
+def run_folder(project: Project) -> Any:
+    """Return the project's run folder, read anew."""
+    return RunFolder(Config.model_validate(project.config))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +99,68 @@ def test_csv_rows_become_answers(project: Project) -> None:
     assert project.run("prepare") == 0
     first = project.read_rows("prepared/train.jsonl")[0]
     assert (first["input"], first["expected"]) == ("Where, is it?", {"intent": "card_arrival"})
+
+
+@pytest.mark.parametrize("cut", ["\u2028", "\x85", "\f", "\n"])
+def test_a_csv_message_stays_whole(project: Project, cut: str) -> None:
+    """A character that some programs break lines at does not end a message."""
+    (project.path / "rows.csv").write_text(f'text,category\n"One{cut}two",fee\nWhy?,fee\n', encoding="utf-8")
+    project.config["data"] |= {"train": ["rows.csv"], "validation": 0.0}
+    assert project.run("prepare") == 0
+    assert project.read_rows("prepared/train.jsonl")[0]["input"] == f"One{cut}two"
+
+
+def test_a_short_csv_row_is_named(project: Project, error: Callable[[], str]) -> None:
+    """A row without a label fails the stage with its file and line."""
+    (project.path / "rows.csv").write_text("text,category\nWhere?,fee\nWhy?\n", encoding="utf-8")
+    assert project.run("prepare", "--set", "data.train=[rows.csv]") == 1
+    assert "rows.csv:3: column 'category' is missing" in error()
+
+
+def test_beginning_a_stage_unmarks_the_later_ones(project: Project) -> None:
+    """What was made from an output that is made anew is not complete any more, and neither is the run."""
+    run = run_folder(project)
+    for stage in STAGES:
+        run.finish(stage, 0.0, {})
+    run.manifest.touch()
+    run.begin("train")
+    assert [stage for stage in STAGES if run.mark(stage)] == ["prepare", "base"]
+    assert not run.manifest.exists()
+
+
+def test_a_changed_base_is_noticed(project: Project) -> None:
+    """The files of a base in a folder count for every stage that builds on it."""
+    weights = project.path / "own" / "model.safetensors"
+    weights.parent.mkdir()
+    project.config["base"] = {"path": "own"}
+    found = []
+    for content in ("one", "two"):
+        weights.write_text(content, encoding="utf-8")
+        run = run_folder(project)
+        found.append([run.fingerprint(stage) for stage in STAGES])
+    assert [before == after for before, after in zip(*found, strict=True)] == [True, *[False] * 5]
+
+
+def test_another_llama_cpp_is_noticed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of llama-cpp-python counts for what it writes."""
+    run = run_folder(project)
+    before = [run.fingerprint(stage) for stage in STAGES]
+    monkeypatch.setattr("modelgate_training.run_folder.version", lambda _: "0.0.1")
+    after = [run.fingerprint(stage) for stage in STAGES]
+    assert [stage for stage, one, other in zip(STAGES, before, after, strict=True) if one != other] == [
+        "export",
+        "quantize",
+    ]
+
+
+def test_a_pickled_base_is_refused_first(project: Project, error: Callable[[], str]) -> None:
+    """A base that could run code when loaded ends the program before any stage."""
+    (project.path / "own").mkdir()
+    (project.path / "own" / "pytorch_model.bin").touch()
+    project.config["base"] = {"path": "own"}
+    assert project.run("prepare") == 1
+    assert "own: only pickled weights (pytorch_model.bin)" in error()
+    assert not (project.path / "run").exists()
 
 
 def test_a_stage_names_the_one_that_it_builds_on(project: Project, error: Callable[[], str]) -> None:
