@@ -25,7 +25,7 @@ class EngineSettings:
     Hold how a target is run, as deployed.
 
     ``n_ctx``: context length in tokens. ``n_gpu_layers``: layers put on a GPU, -1 for all. ``n_threads``: None for
-    as many as this process may use. ``batch_size``: cases decoded together, where the engine batches. ``dtype``: for
+    as many as this process may use, or one where the model is too small for more. ``batch_size``: cases decoded together, where the engine batches. ``dtype``: for
     transformers, ``float32``, ``bfloat16`` or ``float16``. ``device``: for transformers, ``cpu`` or ``cuda``.
     ``timeout_s``: seconds without any answer after which the engine counts as hung.
     """

@@ -30,6 +30,9 @@ QUANTIZATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """What :func:`quantize` can make."""
 
 _MAX_BATCH = 512  # tokens in one decode call: llama.cpp's own default for what it computes at once
+_ONE_THREAD_BYTES = 32_000_000
+# Below this size a thread is done with its part of a layer sooner than it can meet the others: one thread gave a 2M model
+# the same speed as two on an idle machine, and 1.1 s instead of 8 to 44 s for 72 answers on a busy one.
 _LOG_WARNING, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5
 _NO_SLOT, _ABORTED, _INVALID = 1, 2, -1
 
@@ -91,7 +94,7 @@ class LlamaModel:
         self._model = library.llama_model_load_from_file(os.fsencode(path), model_params)
         if not self._model:
             raise EngineStartError(f"{path}: llama.cpp could not load it{_last_errors()}")
-        self.n_threads = n_threads or available_threads()
+        self.n_threads = n_threads or (1 if path.stat().st_size < _ONE_THREAD_BYTES else available_threads())
         params = library.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = min(_MAX_BATCH, n_ctx or _MAX_BATCH)

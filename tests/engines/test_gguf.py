@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_modelgate.engines import EngineSettings
+from pytest_modelgate.engines import EngineSettings, llama
 from pytest_modelgate.engines.gguf import GgufEngine, choose, text_decoder
 from pytest_modelgate.engines.host import available_threads
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, quantize
@@ -188,7 +188,7 @@ def test_describe(random_gguf: Path) -> None:
     engine.close()
     assert info.name == "llama.cpp"
     assert info.version.startswith("llama-cpp-python 0.")
-    assert len(os.sched_getaffinity(0)) >= info.facts["n_threads"] == available_threads()
+    assert info.facts["n_threads"] == 1  # so small a model is no faster with more
     assert any("n_ctx_seq (8192) > n_ctx_train (4096)" in line for line in info.facts["warnings"])
     assert not any("kv   0" in line for line in info.facts["warnings"])
     assert build_id() == info.facts["build_id"]
@@ -217,6 +217,18 @@ def test_load_errors_are_one_line(tmp_path: Path) -> None:
     path.write_text("no model")
     with pytest.raises(EngineStartError, match=r"a\.gguf: llama\.cpp could not load it: .*error loading model"):
         LlamaModel(path, n_ctx=64)
+
+
+def test_threads_follow_size_and_wish(random_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is not tiny gets every thread that this process may use; a wish comes first."""
+    monkeypatch.setattr(llama, "_ONE_THREAD_BYTES", 1)
+
+    models = [LlamaModel(random_gguf, n_ctx=64, n_threads=wish) for wish in (None, 3)]
+
+    assert [model.n_threads for model in models] == [available_threads(), 3]
+    assert available_threads() <= len(os.sched_getaffinity(0))
+    for model in models:
+        model.close()
 
 
 def test_quantize(random_gguf: Path, tmp_path: Path) -> None:
