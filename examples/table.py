@@ -34,7 +34,7 @@ def main() -> int:
         gates = [gate for gate in report["gates"] if gate["target"] == name]
         blocking = [gate["name"] for gate in gates if gate["blocks"]]
         latency = (speed.get(name) or {}).get("latency_ms")
-        shown = "-" if latency is None else f"{latency['p50']:.0f} / {latency['p95']:.0f} ms"
+        shown = "-" if latency is None else f"{latency['p50']:.1f} / {latency['p95']:.1f} ms"
         print(
             f"| {name} | {'blocked by ' + ', '.join(blocking) if blocking else 'passed'} "
             f"| {_share(cases, 'schema')} | {_share(cases, options.score)} | {target['size_bytes'] / 1e6:.2f} | {shown} |"
