@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from pytest_modelgate.report.escape import markdown
@@ -57,7 +58,9 @@ def _lines(outcome: RunOutcome) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         for record in worst[:_SHOWN_CASES]:
             broken = record.error or "; ".join(f"{broken.contract}: {broken.message}" for broken in record.violations)
-            expected = markdown(str(record.expected), _SHOWN_TEXT) if record.has_expected else ""
+            expected = (
+                markdown(json.dumps(record.expected, ensure_ascii=False), _SHOWN_TEXT) if record.has_expected else ""
+            )
             name = markdown(f"{record.suite}/{record.case}[{record.target}]")
             yield (
                 f"| {record.outcome}{' (critical)' if record.critical else ''} | {name} "
