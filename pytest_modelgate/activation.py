@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pytest_modelgate import xdist
+from pytest_modelgate.acceptance import check_acceptable
 from pytest_modelgate.collect import Collector
 from pytest_modelgate.controller import Controller
 from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.options import Settings, read_settings
-from pytest_modelgate.release import Release, load_release
+from pytest_modelgate.release import Release, load_release, load_rules
 from pytest_modelgate.report.files import clear_old_report, prepare_folder
 from pytest_modelgate.specs import parse_specs
 
@@ -20,15 +21,25 @@ def activate(config: pytest.Config) -> None:
 
     A mistake in options, gates.toml or a model spec ends the run here, in one line, with exit code 4.
     """
-    settings = read_settings(config)
+    try:
+        settings = read_settings(config)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
     if not xdist.is_worker(config):
         _prepare_out(settings, keep_report=config.option.collectonly)
     try:
-        specs = parse_specs(list(settings.models), config.invocation_params.dir)
-        release = load_release(
-            settings.gates, specs, settings.out, n_threads=xdist.threads_of_this_process(config, len(specs))
+        rules = load_rules(settings.gates)
+        specs = parse_specs(
+            list(settings.models),
+            config.invocation_params.dir,
+            controls=settings.controls,
+            declared=rules.gates_file.controls,
+            root=rules.gates_file.root,
         )
+        release = load_release(rules, specs, settings.out, n_threads=xdist.threads_of_this_process(config, len(specs)))
         _refuse_gate_ids(config, release)
+        if settings.accept is not None:
+            check_acceptable(release)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     _choose_what_to_collect(config, release)

@@ -52,29 +52,44 @@ class Collector:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the cases of one target together, so that one model is loaded at a time."""
+        """Put the cases of one target together, so that one model is loaded at a time; critical ones first."""
         order = {target.id: number for number, target in enumerate(self._release.targets)}
-        items.sort(key=lambda item: order[item.target.id] if isinstance(item, CaseItem) else -1)
+        first = self._settings.fail_fast
+
+        def place(item: pytest.Item) -> tuple[int, bool]:
+            if not isinstance(item, CaseItem):
+                return -1, False
+            return order[item.target.id], first and not item.case.critical
+
+        items.sort(key=place)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan every target's selected cases together, so that its engine can work ahead."""
         if session.config.option.collectonly:
             return
         try:
-            if self._settings.use_journal and any(not target.is_replay for target in self._release.targets):
+            if self._settings.use_journal and any(target.is_reusable for target in self._release.targets):
                 self._journal = Journal(self._settings.out / JOURNAL)
         except JournalError as error:
             raise pytest.UsageError(str(error)) from None
         for target in self._release.targets:
             cases = [item.case for item in session.items if isinstance(item, CaseItem) and item.target is target]
-            self._runs[target.id] = TargetRun(self._release, target, cases, self._journal)
+            self._runs[target.id] = TargetRun(self._release, target, cases, self._journal, self._settings.repeats)
 
     def record(self, item: CaseItem) -> Record:
         """Return the item's record, waiting for its engine."""
         return self._runs[item.target.id].record(item.case)
 
-    def is_failure(self, record: Record) -> bool:
-        """Say whether the case by itself fails the run."""
+    def repeats(self, item: CaseItem) -> list[Record]:
+        """Return the records of the item's repeats."""
+        run = self._runs[item.target.id]
+        return [run.record(item.case, repeat) for repeat in range(1, self._settings.repeats)]
+
+    def is_failure(self, item: CaseItem, record: Record) -> bool:
+        """Say whether the case by itself fails the run: no control's and no quarantined one does."""
+        key = (item.case.suite, item.case.id)
+        if item.target.spec.role == "control" or key in self._release.rules.quarantine.active:
+            return False
         return record.fails_run(strict=self._settings.strict)
 
     @pytest.hookimpl(wrapper=True)
@@ -86,7 +101,11 @@ class Collector:
             setattr(
                 report,
                 REPORT_ATTRIBUTE,
-                {"record": item.record.to_json(), "engine": None if info is None else info.to_json()},
+                {
+                    "record": item.record.to_json(),
+                    "repeats": [record.to_json() for record in item.repeats],
+                    "engine": None if info is None else info.to_json(),
+                },
             )
         return report
 
@@ -132,6 +151,7 @@ class CaseItem(pytest.Item):
         self.case = case
         self.target = target
         self.record: Record | None = None
+        self.repeats: list[Record] = []
         self._collector = collector
         for name in ("modelgate", case.suite, *(["critical"] if case.critical else [])):
             self.add_marker(name)
@@ -140,7 +160,8 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Wait for the record; fail if it fails the run."""
         self.record = self._collector.record(self)
-        if self._collector.is_failure(self.record):
+        self.repeats = self._collector.repeats(self)
+        if self._collector.is_failure(self, self.record):
             raise CaseFailedError(self.record)
 
     def repr_failure(  # type: ignore[override]  # a text is all that a case has to say

@@ -6,22 +6,31 @@ import contextlib
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_modelgate import latency
+from pytest_modelgate.acceptance import accept, why_not
 from pytest_modelgate.collect import REPORT_ATTRIBUTE
-from pytest_modelgate.gates import GateResult, evaluate
+from pytest_modelgate.errors import JournalError
+from pytest_modelgate.evaluation import Findings, evaluate
+from pytest_modelgate.fail_fast import FailFast
+from pytest_modelgate.gates import GateResult, gate_id
+from pytest_modelgate.journal import JOURNAL, Journal
+from pytest_modelgate.machine import describe_machine
 from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.release import Release
+from pytest_modelgate.repeats import RepeatFindings, compare_repeats
 from pytest_modelgate.report.escape import plain
 from pytest_modelgate.report.files import REPORT, clear_old_report, write_report
 from pytest_modelgate.report.outcome import RunOutcome
-from pytest_modelgate.report.terminal import gate_id, summary_lines
+from pytest_modelgate.report.terminal import summary_lines
+from pytest_modelgate.targets import Target
 
 GATE_ATTRIBUTE = "modelgate_gate"
 """The attribute of a gate's own TestReport that holds its outcome."""
@@ -43,6 +52,11 @@ class Controller:
         self._release = release
         self._settings = settings
         self._records: dict[tuple[str, str, str], Record] = {}
+        self._repeats: dict[tuple[str, str, str], list[Record]] = {}
+        self._roles = {target.id: target.spec.role for target in release.targets}
+        self._fail_fast = FailFast(release.gates) if settings.fail_fast else None
+        self._session: pytest.Session | None = None
+        self._lost: str | None = None
         self._engines: dict[str, Json] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._outcome: RunOutcome | None = None
@@ -54,11 +68,17 @@ class Controller:
 
     def pytest_report_header(self) -> str:
         """Say what is judged by what."""
-        targets = ", ".join(f"{target.id} ({target.spec.kind})" for target in self._release.targets)
+        judged = ", ".join(f"{target.id} ({target.spec.kind})" for target in self._release.judged)
+        controls = ", ".join(target.id for target in self._release.controls)
+        against = f" against {controls}" if controls else ""
         return (
-            f"modelgate: {targets}; {len(self._release.cases)} cases, {len(self._release.gates)} gates "
+            f"modelgate: {judged}{against}; {len(self._release.cases)} cases, {len(self._release.gates)} gates "
             f"from {self._release.gates_file.path.name}"
         )
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember what a run is stopped by."""
+        self._session = session
 
     # During the run
 
@@ -70,8 +90,22 @@ class Controller:
         record = Record.from_json(carried["record"])
         self._records[record.target, record.suite, record.case] = record
         self._seconds[record.target] += report.duration
+        if carried["repeats"]:
+            repeats = [Record.from_json(repeat) for repeat in carried["repeats"]]
+            self._repeats[record.target, record.suite, record.case] = repeats
         if carried["engine"] is not None:
             self._engines[record.target] = carried["engine"]
+        if self._fail_fast is not None and self._lost is None and self._roles[record.target] == "model":
+            self._stop_if_lost(self._fail_fast.add(record, self._release.kinds[record.target]))
+
+    def _stop_if_lost(self, reason: str | None) -> None:
+        """End the run when the verdict is certain."""
+        if reason is None:
+            return
+        self._lost = f"stopped early: {reason}"
+        # Under xdist its own session decides; without it, pytest's.
+        session: Any = self._config.pluginmanager.get_plugin("dsession") or self._session
+        session.shouldstop = self._lost
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
@@ -87,9 +121,14 @@ class Controller:
         carried: Json | None = getattr(report, REPORT_ATTRIBUTE, None)
         if carried is None:
             return None
-        if report.failed and carried["record"]["outcome"] == "missed":
+        record = carried["record"]
+        if self._roles[record["target"]] == "control":
+            return "control", "c", ("CONTROL", {"purple": True})
+        if (record["suite"], record["case"]) in self._release.rules.quarantine.active:
+            return "quarantined", "q", ("QUARANTINED", {"yellow": True})
+        if report.failed and record["outcome"] == "missed":
             return _LETTERS["failed"]  # --modelgate-strict
-        return _LETTERS[carried["record"]["outcome"]]
+        return _LETTERS[record["outcome"]]
 
     # After the cases
 
@@ -107,7 +146,10 @@ class Controller:
             if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nothing to judge is never a status of its own
         elif self._outcome is None and exitstatus != pytest.ExitCode.USAGE_ERROR:
-            self._finish(session, stopped="the run stopped before all cases were done: gates were not judged in full")
+            stopped = "the run stopped before all cases were done: gates were not judged in full"
+            self._finish(session, stopped=self._lost or stopped)
+            if self._lost is not None:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nobody interrupted: the release is blocked
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the gates, the misses worth looking at and the verdict."""
@@ -122,8 +164,17 @@ class Controller:
     def _finish(self, session: pytest.Session, stopped: str | None) -> None:
         """Measure speed, judge, write the report, and hand every gate to pytest as a test of its own."""
         performances = {} if stopped else self._measure()
-        records = self._records_in_order()
-        results = evaluate(self._release.gates, self._release.kinds, records, performances)
+        records = self._records_in_order(self._records)
+        findings = Findings(
+            targets=self._release.kinds,
+            records=records,
+            performances=performances,
+            controls=tuple(target.id for target in self._release.controls),
+            evidence=self._release.evidence,
+            baseline=self._release.rules.baseline,
+            accepting=self._settings.accept is not None,
+        )
+        results = evaluate(self._release.gates, findings)
         self._outcome = RunOutcome(
             release=self._release,
             records=records,
@@ -131,12 +182,15 @@ class Controller:
             performances=performances,
             engines=self._engines,
             seconds=self._seconds,
+            repeats=self._compare_repeats(findings),
             created=self._started,
             duration_s=time.monotonic() - self._clock,
             command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
             stopped=stopped,
             strict=self._settings.strict,
         )
+        if self._settings.accept is not None:
+            self._outcome = self._accept(self._outcome, session, self._settings.accept)
         try:
             write_report(self._outcome, self._settings.out)
         except OSError as error:
@@ -148,10 +202,32 @@ class Controller:
         if stopped is None:
             self._report_gates(session, results)
 
-    def _records_in_order(self) -> tuple[Record, ...]:
-        """Return the records as the suites list them, whatever order workers sent them in."""
+    def _accept(self, outcome: RunOutcome, session: pytest.Session, reason: str) -> RunOutcome:
+        """Make this run the baseline, or say why not."""
+        refused = why_not(outcome) or ("another test failed" if session.testsfailed else None)
+        try:
+            told = f"baseline not written: {refused}" if refused else _accepted(accept(outcome, reason))
+            if refused and outcome.verdict == "passed":
+                outcome = replace(outcome, stopped=told)  # what was asked for was not done
+        except OSError as error:
+            told = f"baseline could not be written: {error.filename}: {error.strerror}"
+            outcome = replace(outcome, stopped=told)
+        return replace(outcome, accepted=told)
+
+    def _compare_repeats(self, findings: Findings) -> RepeatFindings | None:
+        """Say what --modelgate-repeat found."""
+        if self._settings.repeats == 1 or not self._repeats:
+            return None
+        rounds = [findings.records]
+        for number in range(self._settings.repeats - 1):
+            this = {key: records[number] for key, records in self._repeats.items() if number < len(records)}
+            rounds.append(self._records_in_order(this))
+        return compare_repeats(self._release.gates, findings, rounds)
+
+    def _records_in_order(self, found: Mapping[tuple[str, str, str], Record]) -> tuple[Record, ...]:
+        """Return records as the suites list them, whatever order workers sent them in."""
         keys = ((target.id, case.suite, case.id) for target in self._release.targets for case in self._release.cases)
-        return tuple(self._records[key] for key in keys if key in self._records)
+        return tuple(found[key] for key in keys if key in found)
 
     def _measure(self) -> dict[str, Performance]:
         """Run the latency phase for every target that a gate judges by its speed or memory."""
@@ -164,7 +240,16 @@ class Controller:
                 terminal.write_line("")
                 terminal.write_line(f"measuring {target.id}, one request at a time")
             performances[target.id] = latency.measure(self._release, target)
+            self._keep(target, performances[target.id])
         return performances
+
+    def _keep(self, target: Target, measured: Performance) -> None:
+        """Write measured times into the journal, so that a regate on this machine need not measure again."""
+        if not self._settings.use_journal or not target.is_reusable or measured.error is not None:
+            return
+        about = {"target": target.id, "identity": target.identity, "machine": describe_machine()}
+        with contextlib.suppress(JournalError), Journal(self._settings.out / JOURNAL) as journal:
+            journal.append_performance(about, measured)
 
     def _report_gates(self, session: pytest.Session, results: list[GateResult]) -> None:
         """Emit one report per gate result, so that terminal, JUnit and exit code follow by themselves."""
@@ -198,3 +283,8 @@ class Controller:
             )
             setattr(report, GATE_ATTRIBUTE, outcome)
             self._config.hook.pytest_runtest_logreport(report=report)
+
+
+def _accepted(files: Sequence[Path]) -> str:
+    """Say where the baseline stands."""
+    return f"accepted as the baseline: {', '.join(f'{file.parent.name}/{file.name}' for file in files)}; commit it"

@@ -1,22 +1,31 @@
-"""Decide: a gate is a metric on a slice of the records, with limits; its result says whether the target clears them."""
+"""Check the gates of gates.toml: a gate is a metric on a slice of the cases, with limits."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from pytest_modelgate.cases import Case
-from pytest_modelgate.errors import GatesFileError
-from pytest_modelgate.gates_file import GatesFile, GateTable
-from pytest_modelgate.metrics import NOTHING, Measurement, Metric, find_metric
+from pytest_modelgate.contracts.user import METRICS, load_object, offers
+from pytest_modelgate.errors import GatesFileError, MissingExtraError
+from pytest_modelgate.gates_file import GatesFile
+from pytest_modelgate.metrics import Metric, find_metric
+from pytest_modelgate.metrics.classification import is_label
+from pytest_modelgate.metrics.registry import Better
 from pytest_modelgate.nearest import did_you_mean
-from pytest_modelgate.records import Json, Performance, Record
+from pytest_modelgate.records import Json
 from pytest_modelgate.specs import TargetKind
+from pytest_modelgate.tables import GateTable
 from pytest_modelgate.tasks import Task
 
 GateOutcome = Literal["passed", "failed", "inconclusive", "incomplete", "not evaluated"]
-Bound = Literal["min", "max"]
+CaseKey = tuple[str, str]
+"""Suite and id of a case."""
+
+_EXTRAS = {"chrf": ("sacrebleu", "text")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +33,16 @@ class Gate:
     """
     Hold one checked gate: its table in gates.toml and the metric that it names.
 
-    ``cases``: suite and id of every case that counts for it, none for a metric of speed or memory.
+    ``cases``: every case that counts for it, by its task's name; none for a metric that is not about cases.
+    ``origin``: where it comes from, if it is not written in gates.toml.
     """
 
     name: str
     table: GateTable
     metric: Metric
-    suffix: str | None
-    cases: frozenset[tuple[str, str]] = frozenset()
+    arguments: tuple[str, ...] = ()
+    cases: Mapping[CaseKey, str] = field(default_factory=dict)
+    origin: str | None = None
 
     def applies_to(self, kind: TargetKind) -> bool:
         """Say whether the gate judges targets of ``kind``."""
@@ -39,14 +50,14 @@ class Gate:
 
     @property
     def judges_answers(self) -> bool:
-        """Say whether the gate can block a model for what it answers, not only for its speed."""
-        return self.metric.source == "records" and self.table.severity == "block"
+        """Say whether the gate can block a model for what it answers, without a baseline and not only for its speed."""
+        has_limit = self.table.min is not None or self.table.max is not None or bool(self.table.uplift_over)
+        return self.metric.source == "records" and self.table.severity == "block" and has_limit
 
     @property
-    def limits(self) -> dict[Bound, float]:
-        """Return the limits that the gate sets."""
-        both: dict[Bound, float | None] = {"min": self.table.min, "max": self.table.max}
-        return {bound: limit for bound, limit in both.items() if limit is not None}
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks of the gate's cases."""
+        return tuple(dict.fromkeys(self.cases.values()))
 
     @property
     def slice(self) -> Json:
@@ -60,8 +71,8 @@ class GateResult:
     """
     Hold the outcome of one limit of one gate for one target.
 
-    ``blocks`` says whether it keeps the release from going out; ``target`` is None for a gate that applies to no
-    target of the run.
+    ``baseline``: the value that ``observed`` is compared with, of the last release or of a control. ``blocks`` says
+    whether it keeps the release from going out; ``target`` is None for a gate that applies to no target of the run.
     """
 
     name: str
@@ -76,32 +87,43 @@ class GateResult:
     severity: Literal["block", "warn"]
     reason: str
     blocks: bool
+    baseline: float | None = None
+    origin: str | None = None
 
     def to_json(self) -> Json:
         """Return the result as primitives."""
         return asdict(self) | {"interval": None if self.interval is None else list(self.interval)}
 
 
+def gate_id(gate: GateResult) -> str:
+    """Return ``name[target]``."""
+    return f"{gate.name}[{gate.target}]" if gate.target else gate.name
+
+
 def load_gates(gates_file: GatesFile, tasks: Mapping[str, Task], cases: Sequence[Case]) -> tuple[Gate, ...]:
     """
-    Check every gate against the tasks and the suites.
+    Check every gate against the tasks and the suites; ``cases``: those that count, without quarantined ones.
 
     Raises :class:`~pytest_modelgate.errors.GatesFileError` for an unknown suite, task, tag, target kind, metric or
     field, and for a gate that could never be decided: no case in its slice counts, or fewer than ``min_n`` do.
     """
+    gates = tuple(_load_gate(gates_file, name, table, tasks, cases) for name, table in gates_file.gates.items())
     sampled = gates_file.performance.suite
-    if sampled not in gates_file.suites:
+    is_said = "suite" in gates_file.performance.model_fields_set
+    if sampled not in gates_file.suites and (is_said or any(gate.metric.source == "performance" for gate in gates)):
         raise GatesFileError(
             f"{gates_file.where('performance')} suite: {sampled!r} is unknown"
             f"{did_you_mean(sampled, gates_file.suites)}; known are {', '.join(gates_file.suites)}"
         )
-    return tuple(_load_gate(gates_file, name, table, tasks, cases) for name, table in gates_file.gates.items())
+    return gates
 
 
 def _load_gate(
     gates_file: GatesFile, name: str, table: GateTable, tasks: Mapping[str, Task], cases: Sequence[Case]
 ) -> Gate:
     where = gates_file.where("gates", name)
+    if name in gates_file.presets:
+        where += ' (of release_gates = "default")'
     known = {
         "suites": tuple(gates_file.suites),
         "task": tuple(tasks),
@@ -115,17 +137,22 @@ def _load_gate(
                     f"{where} {key}: {got!r} is unknown{did_you_mean(got, valid)}; known are {', '.join(valid) or 'none'}"
                 )
     in_slice = [tasks[task] for task in table.task] or list(tasks.values())
-    fields = [field for field in in_slice[0].fields if all(field in task.fields for task in in_slice)]
-    found = find_metric(table.metric, fields)
-    if isinstance(found, str):
-        raise GatesFileError(f"{where} {found}")
-    metric, suffix = found
+    metric, arguments = _find_metric(table.metric, in_slice, gates_file.root, where)
     if table.confidence is not None and not metric.bounded:
         raise GatesFileError(f"{where} confidence: {table.metric} has no interval; leave confidence out")
-    if reason := _toothless(table, metric):
-        raise GatesFileError(f"{where} {reason}")
-    if metric.source == "performance":
-        return Gate(name, table, metric, suffix)
+    if metric.name == "cost_per_1k_requests" and gates_file.prices.machine_per_hour is None:
+        raise GatesFileError(f"{where} {metric.name} needs [prices] machine_per_hour")
+    for reason in (
+        _toothless(table, metric),
+        _misplaced(table, metric),
+        _unknown_label(metric, arguments, in_slice, cases),
+    ):
+        if reason:
+            raise GatesFileError(f"{where} {reason}")
+    origin = gates_file.presets.get(name)
+    origin = None if origin is None else f"published gate of {origin} tasks"
+    if metric.source in {"performance", "candidate"}:
+        return Gate(name, table, metric, arguments, {}, origin)
     counting = [case for case in cases if _selects(table, case) and _counts(metric, case, tasks[case.task])]
     if not counting:
         what = {
@@ -133,24 +160,77 @@ def _load_gate(
             "expected": "no case with 'expected'",
             "critical": "no critical case",
             "schema": "no case of a task with a schema",
+            "declined": "no case that must be declined",
+            "answered": "no case that must be answered",
         }[metric.needs]
-        raise GatesFileError(f"{where} selects {what}: it could never be decided")
+        of = f" of a {' or '.join(metric.kinds)} task" if metric.kinds else ""
+        raise GatesFileError(f"{where} selects {what}{of}: it could never be decided")
     if len(counting) < table.min_n:
         raise GatesFileError(f"{where} min_n is {table.min_n}, but its slice holds only {len(counting)} cases")
-    return Gate(name, table, metric, suffix, frozenset((case.suite, case.id) for case in counting))
+    return Gate(name, table, metric, arguments, {(case.suite, case.id): case.task for case in counting}, origin)
+
+
+def _find_metric(written: str, tasks: Sequence[Task], root: Path, where: str) -> tuple[Metric, tuple[str, ...]]:
+    """Return a metric by its name, or a user's own by import path or entry point."""
+    fields = [field for field in tasks[0].fields if all(field in task.fields for task in tasks)]
+    found = find_metric(written, fields)
+    if not isinstance(found, str):
+        package, extra = _EXTRAS.get(found[0].name, (None, ""))
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"metric {written}", package, extra)
+        return found
+    if ":" not in written and written not in offers(METRICS):
+        raise GatesFileError(f"{where} {found}")
+    own = load_object(written, METRICS, root, f"{where} metric")
+    if isinstance(own, Metric):
+        return own, ()
+    better: Better = "lower" if getattr(own, "better", "higher") == "lower" else "higher"
+    return Metric(written, own, "records", is_ratio=False, better=better, is_own=True), ()
 
 
 def _toothless(table: GateTable, metric: Metric) -> str | None:
     """Say why a gate's limits could never block a worse model, or return None."""
     wrong, right = ("max", "min") if metric.better == "higher" else ("min", "max")
-    if getattr(table, right) is None:
+    if getattr(table, wrong) is not None and getattr(table, right) is None:
         return f"{wrong} alone never blocks a worse model: {table.metric} is better {metric.better}; give {right!r}"
-    is_share = metric.source == "records" and metric.bounded
+    is_share = metric.is_ratio and metric.source in {"records", "comparison"}
     if is_share and table.min is not None and not 0 < table.min <= 1:
         return f"min {table.min:g} is no limit for {table.metric}, a share between 0 and 1"
     if is_share and table.max is not None and not 0 <= table.max < 1:
         return f"max {table.max:g} is no limit for {table.metric}, a share between 0 and 1"
     return None
+
+
+def _misplaced(table: GateTable, metric: Metric) -> str | None:
+    """Say why a comparative limit does not go with the metric, or return None."""
+    comparable = metric.source == "records" and metric.bounded
+    if table.max_regression is not None and not comparable:
+        return f"max_regression: {table.metric} cannot be compared case by case"
+    if table.uplift_over and not comparable:
+        return f"uplift_over: {table.metric} cannot be compared case by case"
+    if table.max_increase is not None and metric.suffix != "statistic":
+        return f"max_increase is for times such as latency_ms.p95; for {table.metric} use max_regression"
+    return None
+
+
+def _unknown_label(
+    metric: Metric, arguments: tuple[str, ...], tasks: Sequence[Task], cases: Sequence[Case]
+) -> str | None:
+    """Say that no case of ``tasks`` expects the label that a metric is about, so that it says nothing; or return None."""
+    if metric.suffix != "label":
+        return None
+    field, label = arguments
+    judges = {task.name: task.judge for task in tasks if task.kind in metric.kinds}
+    known: set[str] = set()
+    # Also cases outside the gate's slice: their labels may be given in it, where they are wrong.
+    for case in cases:
+        if case.has_expected and (judge := judges.get(case.task)):
+            right = judge.judge(case, judge.answer(case) or "").labels
+            known.update(expected for name, (expected, _) in right.items() if name == field)
+    if not known or any(is_label(text, label) for text in known):
+        return None
+    names = sorted(text.strip('"') for text in known)
+    return f"label {label!r} is expected by no case{did_you_mean(label, names)}; expected are {', '.join(names)}"
 
 
 def _selects(table: GateTable, case: Case) -> bool:
@@ -164,174 +244,14 @@ def _selects(table: GateTable, case: Case) -> bool:
 
 def _counts(metric: Metric, case: Case, task: Task) -> bool:
     """Say whether ``metric`` counts ``case`` at all."""
+    if metric.kinds and task.kind not in metric.kinds:
+        return False
+    if metric.needs in {"declined", "answered"}:
+        must_decline = bool(task.judge.must_decline(case))
+        return case.has_expected and must_decline == (metric.needs == "declined")
     return {
         "any": True,
         "expected": case.has_expected,
         "critical": bool(case.critical),
         "schema": bool(task.checks),
     }[metric.needs]
-
-
-def evaluate(
-    gates: Sequence[Gate],
-    targets: Mapping[str, TargetKind],
-    records: Sequence[Record],
-    performances: Mapping[str, Performance],
-) -> list[GateResult]:
-    """
-    Return one result per gate, limit and target, in that order; none if there is no gate.
-
-    Whatever part of the suites was run: a case without a record makes every gate that it counts for incomplete.
-    """
-    by_target: dict[str, dict[tuple[str, str], Record]] = {target: {} for target in targets}
-    for record in records:
-        by_target[record.target][record.suite, record.case] = record
-    results: list[GateResult] = []
-    for gate in gates:
-        applicable = [target for target, kind in targets.items() if gate.applies_to(kind)]
-        for bound, limit in gate.limits.items():
-            name = gate.name if len(gate.limits) == 1 else f"{gate.name}.{bound}"
-            judged = [
-                _judge(gate, name, bound, limit, target, by_target[target], performances.get(target))
-                for target in applicable
-            ]
-            results.extend(judged or [_not_applicable(gate, name, bound, limit)])
-    if not gates:
-        return []  # a suite cannot be read, which is reason enough
-    results.extend(
-        _unjudged(target)
-        for target, kind in targets.items()
-        if not any(gate.applies_to(kind) and gate.judges_answers for gate in gates)
-    )
-    return results
-
-
-def _judge(
-    gate: Gate,
-    name: str,
-    bound: Bound,
-    limit: float,
-    target: str,
-    records: Mapping[tuple[str, str], Record],
-    performance: Performance | None,
-) -> GateResult:
-    """Judge one limit of ``gate`` for one target."""
-    gap = None
-    if gate.metric.source == "performance":
-        measured, gap = _measure_performance(gate, performance)
-    else:
-        measured, gap = _measure_records(gate, records)
-    outcome, reason = (
-        ("incomplete" if gap.startswith("incomplete") else "not evaluated", gap)
-        if gap
-        else _decide(gate.table, bound, limit, measured)
-    )
-    return GateResult(
-        name=name,
-        target=target,
-        metric=gate.table.metric,
-        slice=gate.slice,
-        outcome=outcome,  # type: ignore[arg-type]  # one of the literals above
-        observed=measured.value,
-        limit={bound: limit},
-        n=measured.n,
-        interval=measured.interval,
-        severity=gate.table.severity,
-        reason=reason,
-        blocks=_blocks(gate.table, outcome),
-    )
-
-
-def _measure_records(gate: Gate, records: Mapping[tuple[str, str], Record]) -> tuple[Measurement, str | None]:
-    """Return the metric over the records that are there, and what is missing."""
-    found = [record for key, record in records.items() if key in gate.cases]
-    judged = [record for record in found if record.outcome != "error"]
-    arguments = (gate.suffix,) if gate.metric.suffix == "field" else ()
-    measured: Measurement = gate.metric.function(judged, *arguments) if judged else NOTHING
-    absent, broken = len(gate.cases) - len(found), len(found) - len(judged)
-    if not absent and not broken:
-        return measured, None
-    causes = [f"{absent} not run"] * bool(absent) + [f"{broken} with an engine error"] * bool(broken)
-    return measured, f"incomplete: {absent + broken} of {len(gate.cases)} cases have no result ({', '.join(causes)})"
-
-
-def _measure_performance(gate: Gate, performance: Performance | None) -> tuple[Measurement, str | None]:
-    """Return the metric over the serial phase, and why there is none."""
-    if performance is None:
-        return NOTHING, "not evaluated: nothing was measured; a recorded or replayed answer has no latency"
-    if performance.error is not None:
-        return NOTHING, f"incomplete: {performance.error}"
-    arguments = (gate.suffix,) if gate.metric.suffix == "statistic" else ()
-    measured: Measurement = gate.metric.function(performance, *arguments)
-    return measured, None if measured.value is not None else "not evaluated: nothing was measured"
-
-
-def _decide(table: GateTable, bound: Bound, limit: float, measured: Measurement) -> tuple[GateOutcome, str]:
-    """Compare a complete measurement with a limit."""
-    if measured.value is None:
-        return "not evaluated", "not evaluated: no case in the slice counts for this metric"
-    if measured.n < table.min_n:
-        return "inconclusive", f"inconclusive: n = {measured.n} is less than min_n = {table.min_n}"
-    sign = ">=" if bound == "min" else "<="
-    against = "<" if bound == "min" else ">"
-    if table.confidence is None:
-        if _clears(measured.value, bound, limit):
-            return "passed", f"{measured.value:.4g} {sign} {limit:g}"
-        return "failed", f"{measured.value:.4g} {against} {limit:g}"
-    if measured.bounds is None:
-        return "inconclusive", f"inconclusive: {table.metric} has no bound at this n"
-    low, high = measured.bounds(table.confidence)
-    with_confidence = f"with {table.confidence:.0%} confidence"
-    worst, best = (low, high) if bound == "min" else (high, low)
-    if _clears(worst, bound, limit):
-        return "passed", f"{worst:.4g} {sign} {limit:g} {with_confidence}"
-    if not _clears(best, bound, limit):
-        return "failed", f"{best:.4g} {against} {limit:g} {with_confidence}"
-    return "inconclusive", f"inconclusive: {limit:g} lies between {low:.4g} and {high:.4g} {with_confidence}"
-
-
-def _clears(value: float, bound: Bound, limit: float) -> bool:
-    return value >= limit if bound == "min" else value <= limit
-
-
-def _blocks(table: GateTable, outcome: str) -> bool:
-    """Say whether an outcome keeps the release from going out: only passed is green."""
-    if outcome == "passed" or table.severity == "warn":
-        return False
-    return not (outcome == "inconclusive" and table.on_inconclusive == "warn")
-
-
-def _not_applicable(gate: Gate, name: str, bound: Bound, limit: float) -> GateResult:
-    """Say that a gate judges no target of this run; that is no verdict on any of them."""
-    return GateResult(
-        name=name,
-        target=None,
-        metric=gate.table.metric,
-        slice=gate.slice,
-        outcome="not evaluated",
-        observed=None,
-        limit={bound: limit},
-        n=0,
-        interval=None,
-        severity=gate.table.severity,
-        reason=f"not evaluated: no {' or '.join(gate.table.targets)} target in this run",
-        blocks=False,
-    )
-
-
-def _unjudged(target: str) -> GateResult:
-    """Block a target that no gate judges."""
-    return GateResult(
-        name="every_target_is_judged",
-        target=target,
-        metric="",
-        slice={},
-        outcome="not evaluated",
-        observed=None,
-        limit={},
-        n=0,
-        interval=None,
-        severity="block",
-        reason="not evaluated: no gate that blocks for answers applies to this kind of target",
-        blocks=True,
-    )

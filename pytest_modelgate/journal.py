@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pytest_modelgate.errors import JournalError
-from pytest_modelgate.records import Generation, Json
+from pytest_modelgate.records import Generation, Json, Performance
 
 try:
     import fcntl
@@ -59,7 +59,11 @@ class Journal:
         ``about`` says for people and for replays which target, suite and case it belongs to.
         """
         row = {"v": 1, "key": key, **about, "created": round(time.time(), 3), "generation": generation.to_json()}
-        line = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+        self._write(json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n")
+        self._known[key] = row["generation"]
+
+    def _write(self, line: bytes) -> None:
+        """Append a line, after the end of one that was torn."""
         try:
             with _locked(self._file):
                 if _ends_torn(self._file):
@@ -68,7 +72,11 @@ class Journal:
                     line = line[os.write(self._file, line) :]
         except OSError as error:
             raise JournalError(f"{self.path}: cannot be written: {error.strerror}; free space and run again") from None
-        self._known[key] = row["generation"]
+
+    def append_performance(self, about: Json, performance: Performance) -> None:
+        """Write what the serial phase measured; it counts again only on the machine that ``about`` names."""
+        row = {"v": 1, **about, "created": round(time.time(), 3), "performance": performance.to_json()}
+        self._write(json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n")
 
     def close(self) -> None:
         """Close the file; what was appended stays."""
@@ -85,15 +93,27 @@ class Journal:
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield every row of a journal that holds a generation; a missing file has none."""
+    for _, row in read_lines(path):
+        try:
+            Generation.from_json(row["generation"])
+        except (ValueError, TypeError, KeyError):
+            continue
+        yield row
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield every line of a journal that is a JSON object, with where it begins, in bytes."""
+    place = 0
     try:
         with path.open("rb") as file:
             for line in file:
                 try:
                     row = json.loads(line)
-                    Generation.from_json(row["generation"])
-                except (ValueError, TypeError, KeyError, RecursionError):
-                    continue
-                yield row
+                except (ValueError, RecursionError):
+                    row = None
+                if isinstance(row, dict):
+                    yield place, row
+                place += len(line)
     except FileNotFoundError:
         return
     except OSError as error:

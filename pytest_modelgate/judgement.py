@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Any
 
 from pytest_modelgate.cases import Case
-from pytest_modelgate.contracts.bounded import run_check
-from pytest_modelgate.contracts.strict_json import NotStrictJsonError, parse
-from pytest_modelgate.records import Failure, Generation, Outcome, Record, Violation
-from pytest_modelgate.tasks import Task, label_text
-
-NO_LABEL = ""
-"""Stands for the label of an output that gave none; a real label is JSON text, which is never empty."""
+from pytest_modelgate.contracts.bounded import OutOfTimeError, deadline, run_check
+from pytest_modelgate.contracts.refusal import is_refusal
+from pytest_modelgate.contracts.repetition import find_loop
+from pytest_modelgate.errors import EngineError
+from pytest_modelgate.kinds import Judgement
+from pytest_modelgate.records import Failure, Generation, Mistake, Outcome, Record, Violation
+from pytest_modelgate.tasks import Task, check_text
 
 SHOWN_OUTPUT = 16_000
 """Characters of an output that records and reports carry; the journal holds all of it."""
+
+SHOWN_MESSAGE = 500
+"""Characters of a violation, a mistake or a wrong label, which may quote the output."""
+
+JUDGE_SECONDS = 10.0
+"""Time after which judging one output is given up: a user's regular expression may backtrack for ever."""
+
+_WITH_PATTERNS = frozenset({"rubric", "text"})
+"""Kinds whose users write regular expressions; setting an alarm for each case of the others would only cost time."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -24,42 +37,35 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
     """
     Return the record of ``generation``.
 
-    Scores: ``json_parse`` (one strict JSON value), ``schema`` (and it passes the task's checks), ``complete`` (the
-    model ended its turn itself), and, where the case expects something, ``exact`` and ``field.<name>``.
+    Every kind shares the checks for an answer that was cut off, runs in circles or gives its instructions away; the
+    task's kind, its schema and the user's own contracts add theirs.
     """
-    violations: list[Violation] = []
-    scores = {"json_parse": 1.0, "complete": 1.0}
-    value: Any = None
-    if generation.finish_reason == "length":
-        scores["complete"] = 0.0
-        violations.append(
-            Violation("truncation", f"stopped after {generation.output_tokens} tokens without ending its turn")
-        )
+    text = generation.text
     try:
-        value = parse(generation.text)
-    except NotStrictJsonError as error:
-        scores["json_parse"] = 0.0
-        violations.append(Violation("json", str(error)))
-    if task.checks:
-        reasons = _broken_checks(task, value) if scores["json_parse"] else []
-        violations.extend(reasons)
-        scores["schema"] = float(bool(scores["json_parse"]) and not reasons)
-    labels: dict[str, tuple[str, str]] = {}
-    if case.has_expected:
-        parsed = bool(scores["json_parse"])
-        scores["exact"] = float(parsed and _same(value, case.expected))
-        for name in task.fields:
-            got = value[name] if parsed and isinstance(value, dict) and name in value else None
-            found = parsed and isinstance(value, dict) and name in value
-            scores[f"field.{name}"] = float(found and _same(got, case.expected[name]))
-            labels[name] = (label_text(case.expected[name]), label_text(got) if found else NO_LABEL)
+        with deadline(JUDGE_SECONDS) if task.kind in _WITH_PATTERNS else contextlib.nullcontext():
+            found = task.judge.judge(case, text)
+            answer = task.judge.answer(case)
+    except OutOfTimeError:
+        found, answer = Judgement(), None
+        found.violate("time", f"could not be judged in {JUDGE_SECONDS:g} s")
+        found.scores["right"] = 0.0
+    except EngineError as error:  # a judge that is asked over the network
+        return record_failure(case, target, Failure("judge", str(error)))
+    _check_schema(task, found)
+    _check_common(task, case, generation, answer, found)
+    for name, check in task.contracts.items():
+        if reason := check_text(check, text, case):
+            found.violate(name, reason)
     return Record(
         **_about(case, target),
-        outcome=_outcome(task, case, violations, scores),
-        output=_bounded(generation.text),
-        violations=tuple(violations),
-        scores=scores,
-        labels=labels,
+        outcome=_outcome(task, case, found),
+        output=_bounded(text),
+        violations=tuple(Violation(one.contract, _bounded(one.message, SHOWN_MESSAGE)) for one in found.violations),
+        mistakes=tuple(Mistake(one.cause, _bounded(one.message, SHOWN_MESSAGE)) for one in found.mistakes),
+        scores=found.scores,
+        labels={name: (expected, _label(expected, got)) for name, (expected, got) in found.labels.items()},
+        confidences=_confidences(generation, found.spans),
+        counts=found.counts,
         finish_reason=generation.finish_reason,
         prompt_tokens=generation.prompt_tokens,
         output_tokens=generation.output_tokens,
@@ -95,36 +101,74 @@ def _about(case: Case, target: str) -> dict[str, Any]:
     }
 
 
-def _broken_checks(task: Task, value: Any) -> list[Violation]:
-    """Return a violation for each check of the task that ``value`` does not pass."""
-    reasons = ((name, run_check(check, value)) for name, check in task.checks.items())
-    return [Violation(name, inert(reason)) for name, reason in reasons if reason]
+def _check_schema(task: Task, found: Judgement) -> None:
+    """Check the parsed output against the task's schema and class."""
+    if not task.checks:
+        return
+    reasons = ((name, run_check(check, found.value)) for name, check in task.checks.items()) if found.is_json else ()
+    broken = [Violation(name, reason) for name, reason in reasons if reason]
+    found.violations.extend(broken)
+    found.scores["schema"] = float(bool(found.is_json) and not broken)
 
 
-def _outcome(task: Task, case: Case, violations: list[Violation], scores: dict[str, float]) -> Outcome:
+def _check_common(task: Task, case: Case, generation: Generation, answer: str | None, found: Judgement) -> None:
+    """Check what can go wrong in every kind of task."""
+    if generation.finish_reason == "length":
+        tokens = generation.output_tokens
+        found.violations.insert(0, Violation("truncation", f"stopped after {tokens} tokens without ending its turn"))
+    # A loop inside a value that is whole: brackets and separators of JSON repeat by themselves.
+    texts = _strings(found.value) if found.is_json else [generation.text]
+    if loop := next(filter(None, (find_loop(text, answer) for text in texts)), None):
+        found.violate("repetition", loop)
+    if leak := task.leaks.find(generation.text, f"{case.input}\n{answer or ''}"):
+        found.violate("leak", leak)
+    if case.has_expected and "must_decline" not in found.scores:
+        must_decline = task.judge.must_decline(case)
+        found.scores["must_decline"] = float(bool(must_decline))
+        # An answer in the right form declines nothing, whatever words it holds.
+        found.scores.setdefault("declined", float(not found.is_json and is_refusal(generation.text)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the texts inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _confidences(generation: Generation, spans: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """Return the probability that the model gave the tokens of each span: the product of theirs."""
+    ends, logprobs = generation.ends, generation.logprobs
+    if not ends or len(ends) != len(logprobs):
+        return {}
+    confidences = {}
+    for name, (start, end) in spans.items():
+        first, last = bisect_right(ends, start), bisect_right(ends, end - 1)
+        confidences[name] = round(min(1.0, math.exp(sum(logprobs[first : last + 1]))), 6)
+    return confidences
+
+
+def _outcome(task: Task, case: Case, found: Judgement) -> Outcome:
     """Return passed, missed, or failed where the case is critical and what makes it so is wrong."""
-    if not violations and scores.get("exact", 1.0):
+    scores = found.scores
+    is_right = bool(scores.get("right", scores.get("exact", 1.0)))
+    if not found.violations and is_right:
         return "passed"
     if not case.critical:
         return "missed"
     fields = case.critical if isinstance(case.critical, tuple) else ((task.primary,) if task.primary else ())
-    wanted = [f"field.{name}" for name in fields] if fields else ["exact"]
-    right = not violations and all(scores.get(name, 1.0) for name in wanted)
-    return "missed" if right else "failed"
+    kept = all(scores.get(f"field.{name}", 1.0) for name in fields) if fields else is_right
+    return "missed" if kept and not found.violations else "failed"
 
 
-def _same(got: Any, expected: Any) -> bool:
-    """Compare as JSON does: ``1`` is not ``true``, ``1`` equals ``1.0``, the order of keys does not matter."""
-    if isinstance(got, bool) or isinstance(expected, bool):
-        return got is expected
-    if isinstance(got, dict) and isinstance(expected, dict):
-        return got.keys() == expected.keys() and all(_same(got[key], expected[key]) for key in got)
-    if isinstance(got, list) and isinstance(expected, list):
-        return len(got) == len(expected) and all(map(_same, got, expected))
-    return bool(got == expected)
+def _label(expected: str, got: str) -> str:
+    """Return a given label, a wrong one as long as is worth reading."""
+    return got if got == expected else _bounded(got, SHOWN_MESSAGE)
 
 
-def _bounded(text: str) -> str:
-    """Return at most :data:`SHOWN_OUTPUT` characters of ``text``, inert, saying how many were left out."""
-    shown = inert(text[:SHOWN_OUTPUT])
-    return shown if len(text) <= SHOWN_OUTPUT else f"{shown}… (+{len(text) - SHOWN_OUTPUT} characters)"
+def _bounded(text: str, limit: int = SHOWN_OUTPUT) -> str:
+    """Return at most ``limit`` characters of ``text``, inert, saying how many were left out."""
+    shown = inert(text[:limit])
+    return shown if len(text) <= limit else f"{shown}… (+{len(text) - limit} characters)"

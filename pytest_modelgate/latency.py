@@ -11,13 +11,16 @@ from pytest_modelgate.targets import Target
 
 
 def targets_to_measure(release: Release) -> list[Target]:
-    """Return the targets that some gate on speed or memory judges; a replay has neither."""
+    """Return the targets that some gate on speed, memory or cost judges, and the controls; a replay has none of it."""
     gates: list[Gate] = [gate for gate in release.gates if gate.metric.source == "performance"]
     return [
-        target
-        for target in release.targets
-        if not target.is_replay and any(gate.applies_to(target.spec.kind) for gate in gates)
+        target for target in release.targets if not target.is_replay and any(_judges(gate, target) for gate in gates)
     ]
+
+
+def _judges(gate: Gate, target: Target) -> bool:
+    """Say whether a gate on speed judges the target, or will want to show a control beside it."""
+    return target.spec.role == "control" or gate.applies_to(target.spec.kind)
 
 
 def sample_cases(release: Release) -> list[Case]:
@@ -35,7 +38,7 @@ def measure(release: Release, target: Target) -> Performance:
     The first ``warmup`` requests are run once unmeasured. A request that fails makes the whole phase an error.
     """
     cases = sample_cases(release)
-    requests = [release.request(case) for case in cases]
+    requests = [release.request(case, target) for case in cases]
     samples: list[Sample] = []
     try:
         engine = target.open(serial=True)
@@ -47,7 +50,8 @@ def measure(release: Release, target: Target) -> Performance:
                     if isinstance(result, Failure):
                         return Performance(target.id, error=f"{request.key}: {result.message}")
                     samples.append(Sample(case.id, result.ttft_s, result.total_s, result.output_tokens))
-            return Performance(target.id, tuple(samples), engine.peak_rss_bytes())
+            price = release.gates_file.prices.machine_per_hour
+            return Performance(target.id, tuple(samples), engine.peak_rss_bytes(), price)
         finally:
             engine.close()
     except EngineError as error:

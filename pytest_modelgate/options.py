@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.paths import normal_path
 
-SHORT_NAMES = {"--model": "--modelgate-model", "--gates": "--modelgate-gates"}
+SHORT_NAMES = {
+    "--model": "--modelgate-model",
+    "--control": "--modelgate-control",
+    "--gates": "--modelgate-gates",
+}
 """Short names, which other plugins and users' conftests like as well, and what they stand for."""
 
 _TAKE_PATHS = {*SHORT_NAMES, *SHORT_NAMES.values(), "--modelgate-out"}
@@ -25,15 +31,21 @@ class Settings:
     """
     Hold what the user asked for.
 
-    ``models``: specs as written. ``gates``: the gates file. ``out``: the folder of reports and journal. ``strict``:
-    every miss fails. ``use_journal``: take up generations of earlier runs.
+    ``models`` and ``controls``: specs as written. ``gates``: the gates file. ``out``: the folder of reports and
+    journal. ``strict``: every miss fails. ``use_journal``: take up generations of earlier runs. ``accept``: why this run
+    is to become the baseline, None if it is not. ``fail_fast``: stop when the verdict is certain. ``repeats``: how often
+    each case is generated.
     """
 
     models: tuple[str, ...]
+    controls: tuple[str, ...]
     gates: Path
     out: Path
     strict: bool
     use_journal: bool
+    accept: str | None
+    fail_fast: bool
+    repeats: int
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -48,6 +60,16 @@ def add_options(parser: pytest.Parser) -> None:
         help="Judge this target; repeat to compare. --model for short.\n"
         "SPEC: model.gguf, adapter_dir/, merged_dir/, replay:journal.jsonl#target-id, demo; "
         "options after commas: model.gguf,n_ctx=4096,id=q4",
+    )
+    group.addoption(
+        "--modelgate-control",
+        dest="modelgate_control",
+        action="append",
+        default=None,
+        metavar="SPEC",
+        help="Also run this arm, which --model has to beat: the untuned base (id=base), the base with a better prompt "
+        "(id=prompted,system=FILE), a program (python:module:function), a larger model. It is never judged itself. "
+        "--control for short.",
     )
     group.addoption(
         "--modelgate-gates",
@@ -76,6 +98,34 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Generate everything again instead of taking up what earlier runs generated",
     )
+    group.addoption(
+        "--modelgate-accept",
+        dest="modelgate_accept",
+        default=None,
+        metavar="REASON",
+        help="If this full run of one target passes, make its answers the baseline that later releases are compared "
+        "with (baselines/<task>.jsonl); refused in CI and for replays",
+    )
+    group.addoption(
+        "--modelgate-accept-in-ci",
+        dest="modelgate_accept_in_ci",
+        action="store_true",
+        help="Let --modelgate-accept write in CI",
+    )
+    group.addoption(
+        "--modelgate-fail-fast",
+        dest="modelgate_fail_fast",
+        action="store_true",
+        help="Stop as soon as a blocking gate cannot pass any more, whatever the cases left bring",
+    )
+    group.addoption(
+        "--modelgate-repeat",
+        dest="modelgate_repeat",
+        type=int,
+        default=1,
+        metavar="K",
+        help="Generate every case K times and tell which cases and gates change by themselves (repeat.json)",
+    )
     parser.addini("modelgate_gates", "Name of the gates file", default="gates.toml")
     parser.addini("modelgate_out", "Folder of reports and journal, beside the gates file", default=".modelgate")
 
@@ -91,7 +141,7 @@ def add_short_names(parser: pytest.Parser, arguments: list[str]) -> list[str]:
     for short, long in SHORT_NAMES.items():
         if not any(argument == short or argument.startswith(f"{short}=") for argument in arguments):
             continue
-        kind: dict[str, Any] = {"action": "append"} if short == "--model" else {}
+        kind: dict[str, Any] = {"action": "append"} if short in {"--model", "--control"} else {}
         try:
             parser.getgroup(*_HEADING).addoption(
                 short, dest=f"modelgate_{short[2:]}", default=None, help=f"Short for {long}", **kind
@@ -129,8 +179,8 @@ def join_values(arguments: list[str]) -> list[str]:
 
 
 def is_asked_for(config: pytest.Config) -> bool:
-    """Say whether this run has targets to judge."""
-    return bool(config.getoption("modelgate_model", None))
+    """Say whether this run has targets to judge, or asks for what only such a run can do."""
+    return any(config.getoption(f"modelgate_{name}", None) for name in ("model", "control", "accept"))
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -142,12 +192,47 @@ def read_settings(config: pytest.Config) -> Settings:
     gates = invoked_in / given_gates if given_gates else root / config.getini("modelgate_gates")
     out = invoked_in / given_out if given_out else root / config.getini("modelgate_out")
     return Settings(
-        models=tuple(config.getoption("modelgate_model")),
+        models=_read_models(config),
+        controls=tuple(config.getoption("modelgate_control") or ()),
         gates=normal_path(gates),
         out=normal_path(out),
         strict=config.getoption("modelgate_strict"),
         use_journal=not config.getoption("modelgate_no_journal"),
+        accept=_read_reason(config),
+        fail_fast=config.getoption("modelgate_fail_fast"),
+        repeats=_read_repeats(config),
     )
+
+
+def _read_models(config: pytest.Config) -> tuple[str, ...]:
+    """Return the targets to judge; there is nothing to do without one."""
+    models: list[str] | None = config.getoption("modelgate_model")
+    if not models:
+        given = "--control" if config.getoption("modelgate_control") else "--modelgate-accept"
+        raise ConfigurationError(f"{given} needs --model, the target that is judged")
+    return tuple(models)
+
+
+def _read_reason(config: pytest.Config) -> str | None:
+    """Return why the run is to be accepted; refuse it where nobody would see it."""
+    reason: str | None = config.getoption("modelgate_accept")
+    if reason is None:
+        return None
+    if not reason.strip():
+        raise ConfigurationError("--modelgate-accept: say why, for those who read the baseline later")
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not config.getoption("modelgate_accept_in_ci"):
+        raise ConfigurationError(
+            "--modelgate-accept is refused in CI, where a baseline would change without anybody looking: "
+            "accept on your machine and commit baselines/, or add --modelgate-accept-in-ci"
+        )
+    return reason.strip()
+
+
+def _read_repeats(config: pytest.Config) -> int:
+    repeats: int = config.getoption("modelgate_repeat")
+    if repeats < 1:
+        raise ConfigurationError(f"--modelgate-repeat must be at least 1, got {repeats}")
+    return repeats
 
 
 def _project(config: pytest.Config) -> Path:

@@ -19,6 +19,8 @@ Outcome = Literal["passed", "missed", "failed", "error"]
 FinishReason = Literal["stop", "length"]
 """``stop``: the model ended its turn itself; ``length``: it was cut off at ``max_tokens``."""
 
+_FINISH_REASONS = frozenset(get_args(FinishReason))
+_NUMBERS = frozenset({int, float})
 _LARGEST = 1e300
 
 
@@ -69,8 +71,9 @@ class Generation:
     Hold the raw answer of one target to one request.
 
     ``token_ids``, ``logprobs`` (natural logarithm of the chosen token's probability) and ``margins`` (distance of
-    the two best logits) have one entry for each generated token, the end-of-generation token included. Times are
-    seconds from the moment the engine took the request up; ``ttft_s`` is the time to the first token.
+    the two best logits) have one entry for each generated token, the end-of-generation token included; ``ends`` the
+    number of characters of ``text`` up to and with each token, empty where the engine cannot tell. Times are seconds
+    from the moment the engine took the request up; ``ttft_s`` is the time to the first token.
     """
 
     text: str
@@ -78,6 +81,7 @@ class Generation:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
+    ends: tuple[int, ...] = ()
     prompt_tokens: int = 0
     output_tokens: int = 0
     ttft_s: float = 0.0
@@ -89,6 +93,7 @@ class Generation:
             "token_ids": list(self.token_ids),
             "logprobs": [round(value, 5) for value in self.logprobs],
             "margins": [round(value, 5) for value in self.margins],
+            "ends": list(self.ends),
         }
 
     @classmethod
@@ -99,15 +104,18 @@ class Generation:
         Raises ValueError, TypeError or KeyError for a value that is none: journals are also written by hand.
         """
         values = {name: data[name] for name in cls.__slots__ if name in data}
-        for name in ("token_ids", "logprobs", "margins"):
+        for name in ("token_ids", "logprobs", "margins", "ends"):
             values[name] = tuple(values.get(name, ()))
         generation = cls(**values)
-        if not isinstance(generation.text, str) or generation.finish_reason not in get_args(FinishReason):
+        if not isinstance(generation.text, str) or generation.finish_reason not in _FINISH_REASONS:
             raise ValueError("text must be text, and finish_reason 'stop' or 'length'")
         counts = (generation.prompt_tokens, generation.output_tokens, generation.ttft_s, generation.total_s)
-        for number in (*generation.token_ids, *generation.logprobs, *generation.margins, *counts):
-            if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < _LARGEST:
-                raise ValueError(f"not a finite number: {number!r}")
+        for numbers in (generation.token_ids, generation.logprobs, generation.margins, generation.ends, counts):
+            # Whole sequences at once: a journal of thousands of generations has millions of numbers.
+            if not _NUMBERS.issuperset(map(type, numbers)) or not all(
+                -_LARGEST < number < _LARGEST for number in numbers
+            ):
+                raise ValueError(f"not finite numbers: {str(numbers)[:80]}")
         return generation
 
 
@@ -118,10 +126,11 @@ class Failure:
 
     ``kind``: ``refused`` (the request cannot be run, e.g. a prompt longer than the context), ``died`` (the engine's
     process ended while it worked on this request alone), ``hung`` (the watchdog ended it), ``missing`` (a replay
-    holds no such generation), ``start`` (the engine could not load its target).
+    holds no such generation), ``start`` (the engine could not load its target), ``judge`` (a judge that is asked over
+    the network gave no verdict).
     """
 
-    kind: Literal["refused", "died", "hung", "missing", "start"]
+    kind: Literal["refused", "died", "hung", "missing", "start", "judge"]
     message: str
 
     def to_json(self) -> Json:
@@ -152,13 +161,24 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Mistake:
+    """Say what an answer got wrong by a cause that error analysis counts, such as ``wrong_label``."""
+
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """
     Hold one case on one target, judged.
 
-    ``scores`` maps a score's name (``json_parse``, ``schema``, ``exact``, ``field.<name>``) to 0.0 or 1.0; a score
-    that does not apply is absent. ``predicted`` and ``expected`` map field names to label text for metrics that need
-    the labels themselves. ``error`` is set, and everything judged is empty, when the engine gave no generation.
+    ``violations``: contracts that the output broke. ``mistakes``: what it got wrong, by cause. ``scores`` maps a
+    score's name (``schema``, ``exact``, ``field.<name>``, ``quality``) to a number from 0 to 1; a score that does not
+    apply is absent. ``labels`` maps a field to its expected and its given label, as text. ``confidences`` maps a field
+    to the probability that the model gave its label. ``counts`` maps a name to counts that are summed over cases, such
+    as true positives, false positives and false negatives of a field. ``error`` is set, and everything judged is
+    empty, when the engine gave no generation.
     """
 
     target: str
@@ -175,8 +195,11 @@ class Record:
     has_expected: bool = False
     output: str = ""
     violations: tuple[Violation, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     labels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    confidences: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, tuple[float, ...]] = field(default_factory=dict)
     finish_reason: FinishReason | None = None
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -190,10 +213,14 @@ class Record:
 
     def to_json(self) -> Json:
         """Return the record as primitives."""
-        return asdict(self) | {
+        # Not asdict, which copies every value deeply: a run of thousands of cases would wait for it.
+        data = {name: getattr(self, name) for name in self.__slots__}
+        return data | {
             "tags": list(self.tags),
             "violations": [asdict(violation) for violation in self.violations],
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
             "labels": {name: list(pair) for name, pair in self.labels.items()},
+            "counts": {name: list(values) for name, values in self.counts.items()},
         }
 
     @classmethod
@@ -204,7 +231,9 @@ class Record:
             | {
                 "tags": tuple(data["tags"]),
                 "violations": tuple(Violation(**violation) for violation in data["violations"]),
+                "mistakes": tuple(Mistake(**mistake) for mistake in data["mistakes"]),
                 "labels": {name: (pair[0], pair[1]) for name, pair in data["labels"].items()},
+                "counts": {name: tuple(values) for name, values in data["counts"].items()},
             }
         )
 
@@ -225,13 +254,31 @@ class Performance:
     Hold what the serial phase measured of one target.
 
     ``peak_rss_bytes`` is the largest resident memory of the engine's process, model included; None where it has none.
+    ``price_per_hour`` is what the machine costs.
     """
 
     target: str
     samples: tuple[Sample, ...] = ()
     peak_rss_bytes: int | None = None
+    price_per_hour: float | None = None
     error: str | None = None
+
+    @property
+    def cost_per_1k_requests(self) -> float | None:
+        """Return what a thousand answers cost, one at a time, in the currency of the price; None without a price."""
+        if self.price_per_hour is None or not self.samples:
+            return None
+        seconds = sum(sample.total_s for sample in self.samples) / len(self.samples)
+        return 1000 * seconds / 3600 * self.price_per_hour
 
     def to_json(self) -> Json:
         """Return the measurements as primitives."""
         return asdict(self) | {"samples": [asdict(sample) for sample in self.samples]}
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Rebuild measurements from :meth:`to_json`'s value; raises ValueError, TypeError or KeyError if it is none."""
+        samples = tuple(Sample(**sample) for sample in data["samples"])
+        if not all(isinstance(number, int | float) for one in samples for number in (one.ttft_s, one.total_s)):
+            raise ValueError("a time is no number")
+        return cls(**data | {"samples": samples})

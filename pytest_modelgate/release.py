@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_modelgate.baselines import FOLDER, Baseline, load_baseline
 from pytest_modelgate.cases import Case, CaseRules, SuiteFile, load_suites
+from pytest_modelgate.errors import GatesFileError
+from pytest_modelgate.evidence import gather_evidence
 from pytest_modelgate.gates import Gate, load_gates
 from pytest_modelgate.gates_file import GatesFile, load_gates_file
 from pytest_modelgate.identity import FileHashes
+from pytest_modelgate.machine import describe_machine
+from pytest_modelgate.nearest import did_you_mean
+from pytest_modelgate.quarantine import Quarantine, read_quarantine
 from pytest_modelgate.records import Request
 from pytest_modelgate.specs import TargetKind, TargetSpec
 from pytest_modelgate.targets import Target, prepare_target
@@ -17,18 +23,20 @@ from pytest_modelgate.tasks import Task, load_tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Rules:
     """
-    Hold the gates file, its tasks, the suites and the targets.
+    Hold what a release is judged by, whatever the targets: gates file, tasks, suites, gates.
 
-    ``gates`` is empty while a suite file has an error: nothing can be said of a gate's slice then.
+    ``gates`` is empty while a suite file has an error: nothing can be said of a gate's slice then. ``baseline``: what
+    was accepted before, None where nothing was.
     """
 
     gates_file: GatesFile
     tasks: Mapping[str, Task]
     files: tuple[SuiteFile, ...]
     gates: tuple[Gate, ...]
-    targets: tuple[Target, ...]
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine({}, {}))
+    baseline: Baseline | None = None
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -36,42 +44,123 @@ class Release:
         return tuple(case for file in self.files for case in file.cases)
 
     @property
-    def kinds(self) -> dict[str, TargetKind]:
-        """Return each target's kind by its id."""
-        return {target.id: target.spec.kind for target in self.targets}
+    def baselines(self) -> Path:
+        """Return the folder of accepted records."""
+        return self.gates_file.root / FOLDER
 
-    def request(self, case: Case) -> Request:
-        """Return what an engine is asked for ``case``; its key is ``suite/id``."""
-        messages = self.tasks[case.task].messages(case)
-        return Request(f"{case.suite}/{case.id}", self.gates_file.generation.max_tokens, messages=messages)
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """
+    Hold the rules and the targets: those to be judged, and the controls that they are compared with.
+
+    ``evidence``: for each judged target, which steps of a release were taken.
+    """
+
+    rules: Rules
+    targets: tuple[Target, ...]
+    evidence: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+
+    @property
+    def gates_file(self) -> GatesFile:
+        """Return the gates file."""
+        return self.rules.gates_file
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """Return the tasks by name."""
+        return self.rules.tasks
+
+    @property
+    def files(self) -> tuple[SuiteFile, ...]:
+        """Return the suites' files."""
+        return self.rules.files
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Return the gates."""
+        return self.rules.gates
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Return every case of every suite."""
+        return self.rules.cases
+
+    @property
+    def judged(self) -> tuple[Target, ...]:
+        """Return the targets that ``--model`` names."""
+        return tuple(target for target in self.targets if target.spec.role == "model")
+
+    @property
+    def controls(self) -> tuple[Target, ...]:
+        """Return the arms to beat."""
+        return tuple(target for target in self.targets if target.spec.role == "control")
+
+    @property
+    def kinds(self) -> dict[str, TargetKind]:
+        """Return each judged target's kind by its id."""
+        return {target.id: target.spec.kind for target in self.judged}
+
+    def request(self, case: Case, target: Target, repeat: int = 0) -> Request:
+        """Return what ``target`` is asked for ``case``; its key is ``suite/id``, with ``#n`` for a repeat."""
+        messages = self.tasks[case.task].messages(case, target.system)
+        key = f"{case.suite}/{case.id}" + (f"#{repeat}" if repeat else "")
+        return Request(key, self.gates_file.generation.max_tokens, messages=messages)
 
 
 def load_release(
-    gates_path: Path, specs: tuple[TargetSpec, ...], out: Path | None, *, n_threads: int | None = None
+    rules: Rules, specs: tuple[TargetSpec, ...], out: Path | None, *, n_threads: int | None = None
 ) -> Release:
     """
-    Load and check ``gates_path``, the suites that it names and the files of every target.
+    Check the files of every target.
 
-    ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. Raises :class:`~pytest_modelgate.errors.ConfigurationError`; a bad line
-    of a suite is kept in its file instead (see :func:`~pytest_modelgate.cases.load_suites`).
+    ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. Raises
+    :class:`~pytest_modelgate.errors.ConfigurationError`.
     """
-    gates_file, tasks, files, gates = load_rules(gates_path)
     hashes = FileHashes(None if out is None else out / "hashes.json")
-    targets = tuple(prepare_target(spec, gates_file.generation, hashes, n_threads) for spec in specs)
-    return Release(gates_file, tasks, files, gates, targets)
+    targets = tuple(prepare_target(spec, rules.gates_file.generation, hashes, n_threads) for spec in specs)
+    _check_controls(rules, targets)
+    reviews = rules.gates_file.root / rules.gates_file.review.file
+    evidence = {
+        target.id: gather_evidence(target, reviews, hashes) for target in targets if target.spec.role == "model"
+    }
+    return Release(rules, targets, evidence)
 
 
-def load_rules(gates_path: Path) -> tuple[GatesFile, dict[str, Task], tuple[SuiteFile, ...], tuple[Gate, ...]]:
-    """Load and check what does not depend on a target."""
+def load_rules(gates_path: Path) -> Rules:
+    """
+    Load and check what does not depend on a target.
+
+    Raises :class:`~pytest_modelgate.errors.ConfigurationError`; a bad line of a suite is kept in its file instead (see
+    :func:`~pytest_modelgate.cases.load_suites`).
+    """
     gates_file = load_gates_file(gates_path)
     tasks = load_tasks(gates_file)
-    rules = CaseRules(
+    case_rules = CaseRules(
         tasks=tuple(tasks),
         columns={name: table.columns.given() for name, table in gates_file.tasks.items()},
         reject=lambda case: tasks[case.task].reject(case),
     )
-    files = load_suites({name: list(globs) for name, globs in gates_file.suites.items()}, gates_file.root, rules)
+    files = load_suites({name: list(globs) for name, globs in gates_file.suites.items()}, gates_file.root, case_rules)
     if any(file.error for file in files):
-        return gates_file, tasks, files, ()
+        return Rules(gates_file, tasks, files, ())
     cases = [case for file in files for case in file.cases]
-    return gates_file, tasks, files, load_gates(gates_file, tasks, cases)
+    quarantine = read_quarantine(gates_file, cases)
+    counting = [case for case in cases if (case.suite, case.id) not in quarantine.active]
+    gates = load_gates(gates_file, tasks, counting)
+    generation = gates_file.generation.model_dump()
+    folder = gates_file.root / FOLDER
+    baseline = load_baseline(folder, gates_path.name, tasks, cases, generation, describe_machine())
+    return Rules(gates_file, tasks, files, gates, quarantine, baseline)
+
+
+def _check_controls(rules: Rules, targets: tuple[Target, ...]) -> None:
+    """Find a misspelt control: one that a gate asks for, while another that nobody asks for was given."""
+    controls = [target.id for target in targets if target.spec.role == "control"]
+    wanted = {name for gate in rules.gates for name in gate.table.uplift_over}
+    for gate in rules.gates:
+        for name in gate.table.uplift_over:
+            near = did_you_mean(name, [control for control in controls if control not in wanted])
+            if name not in controls and near:
+                where = rules.gates_file.where("gates", gate.name)
+                raise GatesFileError(f"{where} uplift_over: no control {name!r}{near}; given are {', '.join(controls)}")

@@ -14,39 +14,50 @@ from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Reco
 from pytest_modelgate.release import Release
 from pytest_modelgate.targets import Target
 
-GREEDY: Json = {"temperature": 0.0, "repeat_penalty": 1.0, "grammar": "none", "seed": 0, "repeat": 0}
+_GREEDY: Json = {"temperature": 0.0, "repeat_penalty": 1.0, "grammar": "none", "seed": 0}
 """How every output is decoded so far."""
+
+
+def journal_key(identity: str, request: Request, repeat: int = 0) -> str:
+    """Return what the journal keeps the generation of ``request`` by a target of ``identity`` under."""
+    return generation_key(identity, request, _GREEDY | {"repeat": repeat})
 
 
 class TargetRun:
     """
-    Hand out the record of each planned case of ``target``.
+    Hand out the record of each planned case of ``target``, and those of its repeats.
 
     The engine starts with the first case that is asked for and works ahead while records are taken one by one; it
-    ends when all planned cases are done. ``journal``: None to generate everything and keep nothing.
+    ends when all planned cases are done. ``journal``: None to generate everything and keep nothing. ``repeats``: how
+    often each case is generated; each time in another order, so that batches differ in what they hold.
     """
 
-    def __init__(self, release: Release, target: Target, cases: Sequence[Case], journal: Journal | None) -> None:
+    def __init__(
+        self, release: Release, target: Target, cases: Sequence[Case], journal: Journal | None, repeats: int = 1
+    ) -> None:
         self.engine_info: EngineInfo | None = None
         self._release = release
         self._target = target
-        self._journal = None if target.is_replay else journal
-        self._cases = {release.request(case).key: case for case in cases}
+        self._journal = journal if target.is_reusable else None
+        self._plan: dict[str, tuple[Case, int]] = {}
+        for repeat in range(repeats):
+            for case in reversed(cases) if repeat % 2 else cases:
+                self._plan[release.request(case, target, repeat).key] = (case, repeat)
         self._records: dict[str, Record] = {}
-        self._stream: Iterator[Record] | None = None
+        self._stream: Iterator[tuple[str, Record]] | None = None
         self._engine: Engine | None = None
 
-    def record(self, case: Case) -> Record:
+    def record(self, case: Case, repeat: int = 0) -> Record:
         """Return the record of a planned case, waiting until the engine has answered it."""
-        key = f"{case.suite}/{case.id}"
+        key = self._release.request(case, self._target, repeat).key
         if self._stream is None:
             self._stream = self._all_records()
         while key not in self._records:
-            record = next(self._stream, None)
-            if record is None:
+            found = next(self._stream, None)
+            if found is None:
                 return record_failure(case, self._target.id, Failure("missing", "the engine gave no answer"))
-            self._records[f"{record.suite}/{record.case}"] = record
-            if len(self._records) == len(self._cases):
+            self._records[found[0]] = found[1]
+            if len(self._records) == len(self._plan):
                 self.close()  # the stream itself would only do so when it is asked for one more
         return self._records[key]
 
@@ -56,19 +67,19 @@ class TargetRun:
             self._engine.close()
             self._engine = None
 
-    def _all_records(self) -> Iterator[Record]:
+    def _all_records(self) -> Iterator[tuple[str, Record]]:
         """Yield the record of every planned case, journalled ones first."""
         missing: list[Request] = []
-        for key, case in self._cases.items():
-            request = self._release.request(case)
+        for key, (case, repeat) in self._plan.items():
+            request = self._release.request(case, self._target, repeat)
             found = self._journal.find(self._journal_key(request)) if self._journal is not None else None
             if found is None:
                 missing.append(request)
             else:
-                yield self._judge(key, found, replayed=True)
+                yield key, self._judge(key, found, replayed=True)
         if missing:
             for key, result in self._generate(missing):
-                yield self._judge(key, result, replayed=self._target.is_replay)
+                yield key, self._judge(key, result, replayed=self._target.is_replay)
 
     def _generate(self, requests: list[Request]) -> Iterator[Result]:
         """Stream the engine's answers into the journal; an engine that cannot start fails all that is left."""
@@ -86,23 +97,25 @@ class TargetRun:
                 yield key, Failure("start", str(error))
 
     def _judge(self, key: str, result: Generation | Failure, *, replayed: bool) -> Record:
-        case = self._cases[key]
+        case, _ = self._plan[key]
         if isinstance(result, Failure):
             return record_failure(case, self._target.id, result)
         return judge(self._release.tasks[case.task], case, self._target.id, result, replayed=replayed)
 
     def _journal_key(self, request: Request) -> str:
-        return generation_key(self._target.identity, request, GREEDY)
+        return journal_key(self._target.identity, request, self._plan[request.key][1])
 
     def _about(self, request: Request) -> Json:
         """Return what a journal row says for people and for replays."""
-        case = self._cases[request.key]
+        case, repeat = self._plan[request.key]
         return {
             "target": self._target.id,
             "kind": self._target.spec.kind,
+            "role": self._target.spec.role,
             "identity": self._target.identity,
             "task": case.task,
             "suite": case.suite,
             "case": case.id,
             "messages_sha256": messages_digest(request),
+            **({"repeat": repeat} if repeat else {}),
         }

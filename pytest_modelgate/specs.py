@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from pytest_modelgate.errors import SpecError
 from pytest_modelgate.nearest import did_you_mean
 
-TargetKind = Literal["gguf", "adapter", "merged", "replay"]
+TargetKind = Literal["gguf", "adapter", "merged", "replay", "python"]
 """What a target is; gates may name it in ``targets``."""
+
+Role = Literal["model", "control"]
+"""What a target is there for: to be judged, or to be beaten."""
 
 DEMO = Path(__file__).parent / "models" / "demo.gguf"
 """The small support model that ships with the package."""
 
 VALID = (
-    "valid are model.gguf, an adapter or merged model folder, replay:journal.jsonl#target-id and demo; "
-    "options follow after commas"
+    "valid are model.gguf, an adapter or merged model folder, replay:journal.jsonl#target-id, demo and, for controls, "
+    "python:module:function; options follow after commas"
 )
 
 _OPTIONS: dict[str, type[int | str | float]] = {
     "id": str,
     "base": str,
+    "system": str,
     "n_ctx": int,
     "n_gpu_layers": int,
     "n_threads": int,
@@ -33,7 +38,7 @@ _OPTIONS: dict[str, type[int | str | float]] = {
     "device": str,
     "timeout_s": float,
 }
-_ENGINE_OPTIONS = frozenset(_OPTIONS) - {"id", "base"}
+_ENGINE_OPTIONS = frozenset(_OPTIONS) - {"id", "base", "system"}
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda")}
 _AT_LEAST = {"n_ctx": 8, "n_gpu_layers": -1, "n_threads": 1, "batch_size": 1, "timeout_s": 1}
 
@@ -43,8 +48,10 @@ class TargetSpec:
     """
     Hold one target as written on the command line.
 
-    ``path`` is the GGUF, the folder, or the replayed journal; ``base`` an adapter's base folder if one was given;
-    ``recorded_as`` the target id inside a replayed journal; ``engine`` the engine settings that the spec overrides.
+    ``path`` is the GGUF, the folder, the replayed journal, or the folder that a Python control is imported from;
+    ``base`` an adapter's base folder if one was given; ``recorded_as`` the target id inside a replayed journal;
+    ``function`` a control's ``module:function``; ``system`` a file with another system text than the task's, as a
+    prompted base has it; ``engine`` the engine settings that the spec overrides.
     """
 
     text: str
@@ -53,119 +60,149 @@ class TargetSpec:
     id: str
     base: Path | None = None
     recorded_as: str | None = None
+    role: Role = "model"
+    function: str | None = None
+    system: Path | None = None
     engine: dict[str, int | float | str] = field(default_factory=dict)
 
 
-def parse_specs(texts: list[str], directory: Path) -> tuple[TargetSpec, ...]:
+def parse_specs(
+    texts: list[str],
+    directory: Path,
+    *,
+    controls: Sequence[str] = (),
+    declared: Mapping[str, str] | None = None,
+    root: Path | None = None,
+) -> tuple[TargetSpec, ...]:
     """
     Read all specs of a command line; relative paths are relative to ``directory``.
 
-    Raises :class:`~pytest_modelgate.errors.SpecError` for a spec that cannot be understood, a path that is not
-    there, and two targets with one id.
+    ``controls``: the specs of ``--control``. ``declared``: those of gates.toml by id, relative to ``root``; one that the
+    command line names as well is the command line's. Raises :class:`~pytest_modelgate.errors.SpecError` for a spec that
+    cannot be understood, a path that is not there, and two targets with one id.
     """
     specs: dict[str, TargetSpec] = {}
-    for text in texts:
-        spec = parse_spec(text, directory)
+
+    def add(spec: TargetSpec) -> None:
         if other := specs.get(spec.id):
             raise SpecError(
-                f"--model {text}: target id {spec.id!r} is already that of --model {other.text}; "
+                f"{option(spec)} {spec.text}: target id {spec.id!r} is already that of {option(other)} {other.text}; "
                 f"add ,id=NAME to one of them"
             )
         specs[spec.id] = spec
+
+    for text in texts:
+        add(parse_spec(text, directory))
+    for text in controls:
+        add(parse_spec(text, directory, role="control"))
+    for name, text in (declared or {}).items():
+        if name not in specs or specs[name].role == "model":
+            add(parse_spec(f"{text},id={name}", root or directory, role="control"))
     return tuple(specs.values())
 
 
-def parse_spec(text: str, directory: Path) -> TargetSpec:
+def option(spec: TargetSpec) -> str:
+    """Return the option that a spec stands behind."""
+    return f"--{spec.role}"
+
+
+def parse_spec(text: str, directory: Path, role: Role = "model") -> TargetSpec:
     """Read one spec; see :func:`parse_specs`."""
+    named = f"--{role} {text}"
     head, *option_texts = text.split(",")
     if not head:
-        raise SpecError(f"--model {text}: no target is named; {VALID}")
-    options = _read_options(text, option_texts)
+        raise SpecError(f"{named}: no target is named; {VALID}")
+    options = _read_options(named, option_texts)
     if re.match(r"https?://", head):
-        raise SpecError(f"--model {text}: served endpoints are not supported yet; {VALID}")
-    if head.startswith("python:"):
-        raise SpecError(f"--model {text}: python: targets are not supported yet; {VALID}")
+        raise SpecError(f"{named}: served endpoints are not supported yet; {VALID}")
     if "+" in head:
-        raise SpecError(
-            f"--model {text}: a LoRA on a GGUF is not supported yet; {VALID} (a plus in a path is written %2B)"
-        )
-    recorded_as = None
-    if head.startswith("replay:"):
-        journal, mark, recorded_as = head.removeprefix("replay:").partition("#")
-        if not (journal and mark and recorded_as):
-            raise SpecError(f"--model {text}: a replay is written replay:journal.jsonl#target-id")
-        path, kind, name = directory / _unescape(journal), "replay", _unescape(recorded_as)
-        recorded_as = name
-        if not path.is_file():
-            raise SpecError(f"--model {text}: no such journal: {path}")
-    elif head == "demo":
-        path, kind, name = DEMO, "gguf", "demo"
-        if not path.is_file():
-            raise SpecError(f"--model demo: the demo model is missing from this installation ({path})")
-    else:
-        path = directory / _unescape(head)
-        kind = _kind_of(text, path)
-        name = path.resolve().name if path.is_dir() else path.stem
-    if "base" in options and kind != "adapter":
-        raise SpecError(f"--model {text}: base= is only for an adapter folder (one with adapter_config.json)")
-    return TargetSpec(
-        text=text,
-        kind=kind,  # type: ignore[arg-type]  # one of the literals above
-        path=path,
-        id=_target_id(text, str(options["id"]) if "id" in options else name, given="id" in options),
+        raise SpecError(f"{named}: a LoRA on a GGUF is not supported yet; {VALID} (a plus in a path is written %2B)")
+    found = _read_head(text, head, directory, role)
+    if "base" in options and found.kind != "adapter":
+        raise SpecError(f"{named}: base= is only for an adapter folder (one with adapter_config.json)")
+    system = directory / str(options["system"]) if "system" in options else None
+    if system is not None and not system.is_file():
+        raise SpecError(f"{named}: no such system text: {system}")
+    return replace(
+        found,
+        id=_target_id(named, str(options["id"]) if "id" in options else found.id, given="id" in options),
         base=directory / str(options["base"]) if "base" in options else None,
-        recorded_as=recorded_as,
+        system=system,
         engine={name: value for name, value in options.items() if name in _ENGINE_OPTIONS},
     )
 
 
-def _kind_of(text: str, path: Path) -> TargetKind:
+def _read_head(text: str, head: str, directory: Path, role: Role) -> TargetSpec:
+    """Return what the part before the options names; its id is made of a name, not yet checked."""
+    if head.startswith("python:"):
+        function = head.removeprefix("python:")
+        if role != "control":
+            raise SpecError(f"--model {text}: a Python function is no model; give it as --control {head}")
+        if not re.fullmatch(r"[\w.]+:\w+", function):
+            raise SpecError(f"--{role} {text}: a Python control is written python:package.module:function")
+        return TargetSpec(text, "python", directory, function.partition(":")[2], role=role, function=function)
+    if head.startswith("replay:"):
+        journal, mark, recorded_as = head.removeprefix("replay:").partition("#")
+        if not (journal and mark and recorded_as):
+            raise SpecError(f"--{role} {text}: a replay is written replay:journal.jsonl#target-id")
+        path, name = directory / _unescape(journal), _unescape(recorded_as)
+        if not path.is_file():
+            raise SpecError(f"--{role} {text}: no such journal: {path}")
+        return TargetSpec(text, "replay", path, name, role=role, recorded_as=name)
+    if head == "demo":
+        if not DEMO.is_file():
+            raise SpecError(f"--{role} demo: the demo model is missing from this installation ({DEMO})")
+        return TargetSpec(text, "gguf", DEMO, "demo", role=role)
+    path = directory / _unescape(head)
+    kind = _kind_of(f"--{role} {text}", path)
+    return TargetSpec(text, kind, path, path.resolve().name if path.is_dir() else path.stem, role=role)
+
+
+def _kind_of(named: str, path: Path) -> TargetKind:
     """Say what lies at ``path``."""
     if not path.exists():
-        raise SpecError(f"--model {text}: no such file or folder: {path}; {VALID}")
+        raise SpecError(f"{named}: no such file or folder: {path}; {VALID}")
     if path.is_file():
         if path.suffix.lower() != ".gguf":
-            raise SpecError(f"--model {text}: {path.name} is a file, but not a .gguf; {VALID}")
+            raise SpecError(f"{named}: {path.name} is a file, but not a .gguf; {VALID}")
         return "gguf"
     if (path / "adapter_config.json").is_file():
         return "adapter"
     if (path / "config.json").is_file():
         return "merged"
-    raise SpecError(
-        f"--model {text}: the folder holds neither adapter_config.json (a PEFT adapter) nor config.json (a model)"
-    )
+    raise SpecError(f"{named}: the folder holds neither adapter_config.json (a PEFT adapter) nor config.json (a model)")
 
 
-def _read_options(text: str, option_texts: list[str]) -> dict[str, int | float | str]:
+def _read_options(named: str, option_texts: list[str]) -> dict[str, int | float | str]:
     """Read ``name=value`` options and check their values."""
     options: dict[str, int | float | str] = {}
     for option in option_texts:
         name, mark, value = option.partition("=")
         if name not in _OPTIONS or not mark:
             raise SpecError(
-                f"--model {text}: option {option!r} is unknown{did_you_mean(name, _OPTIONS)}; "
+                f"{named}: option {option!r} is unknown{did_you_mean(name, _OPTIONS)}; "
                 f"valid are {', '.join(_OPTIONS)} (a comma in a path is written %2C)"
             )
         if name in options:
-            raise SpecError(f"--model {text}: option {name!r} is given twice")
+            raise SpecError(f"{named}: option {name!r} is given twice")
         kind = _OPTIONS[name]
         try:
             converted = kind(_unescape(value))
         except ValueError:
-            raise SpecError(f"--model {text}: {name} must be a number, got {value!r}") from None
+            raise SpecError(f"{named}: {name} must be a number, got {value!r}") from None
         if name in _AT_LEAST and not _AT_LEAST[name] <= float(converted) < math.inf:
-            raise SpecError(f"--model {text}: {name} must be at least {_AT_LEAST[name]}, got {value}")
+            raise SpecError(f"{named}: {name} must be at least {_AT_LEAST[name]}, got {value}")
         if name in _CHOICES and converted not in _CHOICES[name]:
-            raise SpecError(f"--model {text}: {name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
+            raise SpecError(f"{named}: {name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
         options[name] = converted
     return options
 
 
-def _target_id(text: str, name: str, *, given: bool) -> str:
+def _target_id(named: str, name: str, *, given: bool) -> str:
     """Return the target's id: as given, else made of the file's name."""
     if given:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            raise SpecError(f"--model {text}: id must match [A-Za-z0-9_.-]+, got {name!r}")
+            raise SpecError(f"{named}: id must match [A-Za-z0-9_.-]+, got {name!r}")
         return name
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "model"
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from pytest_modelgate.contracts.user import CONTROLS, load_object
 from pytest_modelgate.engines import Engine, EngineSettings
 from pytest_modelgate.errors import EngineStartError, JournalError, SpecError
-from pytest_modelgate.gates_file import GenerationTable
 from pytest_modelgate.identity import FileHashes, digest
 from pytest_modelgate.records import Json
 from pytest_modelgate.specs import TargetSpec
+from pytest_modelgate.tables import GenerationTable
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 
-DECODING_VERSION = 1
-"""Counts changes of this package that change what an engine answers: how prompts are rendered and tokens chosen."""
+DECODING_VERSION = 2
+"""Counts changes of this package that change what an engine answers or tells of it: prompts, tokens, probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Target:
 
     ``identity``: sha256 over weights, tokenizer, template, engine build and engine settings. ``sha256``: of the one
     file that ships, or of the list of files of a folder. ``about``: what is known of the file without loading it.
+    ``function``: a Python control's. ``system``: the system text that the spec gives instead of the task's.
     """
 
     spec: TargetSpec
@@ -35,11 +39,18 @@ class Target:
     settings: EngineSettings
     base: Path | None = None
     about: Json = field(default_factory=dict)
+    function: Callable[..., Any] | None = None
+    system: str | None = None
 
     @property
     def id(self) -> str:
         """Return the name that results carry."""
         return self.spec.id
+
+    @property
+    def is_reusable(self) -> bool:
+        """Say whether generations may be taken from the journal: neither a replay's nor a function's."""
+        return self.spec.kind not in {"replay", "python"}
 
     @property
     def is_replay(self) -> bool:
@@ -53,6 +64,10 @@ class Target:
             from pytest_modelgate.engines.replay import ReplayEngine
 
             return ReplayEngine(self.spec.path, self.spec.recorded_as or "")
+        if self.function is not None:
+            from pytest_modelgate.engines.python import PythonEngine
+
+            return PythonEngine(self.spec.function or "", self.function)
         from pytest_modelgate.engines.process import ProcessEngine
 
         if self.spec.kind == "gguf":
@@ -71,8 +86,16 @@ def prepare_target(
     that is not installed.
     """
     settings = EngineSettings(**{"n_ctx": generation.n_ctx, "n_threads": n_threads, **spec.engine})  # type: ignore[arg-type]
-    prepare = {"gguf": _prepare_gguf, "replay": _prepare_replay}.get(spec.kind, _prepare_folder)
-    return prepare(spec, settings, hashes)
+    prepare = {"gguf": _prepare_gguf, "replay": _prepare_replay, "python": _prepare_python}.get(
+        spec.kind, _prepare_folder
+    )
+    target = prepare(spec, settings, hashes)
+    if spec.system is None:
+        return target
+    try:
+        return replace(target, system=spec.system.read_text(encoding="utf-8-sig").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--{spec.role} {spec.text}: cannot read {spec.system}: {error}") from None
 
 
 def _prepare_gguf(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
@@ -107,7 +130,7 @@ def _prepare_folder(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
     try:
         found = find_files(spec.path, spec.base)
     except EngineStartError as error:
-        raise SpecError(f"--model {spec.text}: {error}") from None
+        raise SpecError(f"--{spec.role} {spec.text}: {error}") from None
     base = None if found.adapter is None else found.model
     folders = [spec.path] if base is None else [spec.path, base]
     files = {
@@ -132,7 +155,7 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
     try:
         ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
     except (SpecError, JournalError) as error:
-        raise SpecError(f"--model {spec.text}: {error}") from None
+        raise SpecError(f"--{spec.role} {spec.text}: {error}") from None
     sha256 = hashes.sha256(spec.path)
     return Target(
         spec=spec,
@@ -140,6 +163,20 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
         sha256=sha256,
         size_bytes=spec.path.stat().st_size,
         settings=settings,
+    )
+
+
+def _prepare_python(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:  # noqa: ARG001
+    """Import a control's function; its identity is told apart by name only, and nothing of it is reused."""
+    named = spec.function or ""
+    function = load_object(named, CONTROLS, spec.path, f"--{spec.role} {spec.text}")
+    return Target(
+        spec=spec,
+        identity=digest({"python": named}),
+        sha256=digest({"python": named}),
+        size_bytes=0,
+        settings=settings,
+        function=function,
     )
 
 

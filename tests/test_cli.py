@@ -27,11 +27,11 @@ def test_init_writes_a_project_that_loads(tmp_path: Path, arguments: list[str]) 
     """Both scaffolds are valid: their gates, suites and schemas load without an error."""
     assert main(["init", str(tmp_path), *arguments]) == 0
 
-    _, tasks, files, gates = load_rules(tmp_path / "gates.toml")
+    rules = load_rules(tmp_path / "gates.toml")
 
-    assert tasks
-    assert gates
-    assert [file.error for file in files] == [None] * 3
+    assert rules.tasks
+    assert rules.gates
+    assert [file.error for file in rules.files] == [None] * 3
 
 
 def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

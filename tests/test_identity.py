@@ -12,10 +12,11 @@ import pytest
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.identity import FileHashes, digest, generation_key, hash_file, messages_digest
 from pytest_modelgate.records import Message, Request
-from pytest_modelgate.runner import GREEDY
+from pytest_modelgate.runner import journal_key
 from pytest_modelgate.specs import TargetSpec
 from pytest_modelgate.targets import _identity
 
+GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0, "grammar": "none", "seed": 0, "repeat": 0}
 ASKED = Request("golden/a", 64, messages=(Message("system", "s"), Message("user", "u")))
 
 
@@ -128,6 +129,12 @@ def test_generation_key_differs_for_every_part() -> None:
     assert len(set(keys.values())) == len(keys)
     assert generation_key("t", Request("other/name", 64, messages=ASKED.messages), GREEDY) == keys["same"]
     assert generation_key("t", Request("k", 64, messages=ASKED.messages, draft="guess"), GREEDY) == keys["same"]
+
+
+def test_journal_key_is_of_a_greedy_generation() -> None:
+    """The journal tells repeats apart; the first try is an ordinary run's, so that either takes up the other's."""
+    assert journal_key("t", ASKED) == journal_key("t", ASKED, 0) == generation_key("t", ASKED, GREEDY)
+    assert journal_key("t", ASKED, 2) == generation_key("t", ASKED, GREEDY | {"repeat": 2})
 
 
 def test_messages_are_not_run_together() -> None:

@@ -16,7 +16,7 @@ from pytest_modelgate.errors import JournalError
 from pytest_modelgate.journal import Journal, read_rows
 from pytest_modelgate.records import Generation
 
-FULL = Generation("text", "length", (1, 2), (-0.5, -0.25), (3.0, 0.125), 7, 2, 0.5, 1.5)
+FULL = Generation("text", "length", (1, 2), (-0.5, -0.25), (3.0, 0.125), (3, 4), 7, 2, 0.5, 1.5)
 WRITER = """\
 import sys
 from pathlib import Path

@@ -18,22 +18,22 @@ SECONDS = 5.0
 def run_check(check: ValueCheck, value: Any) -> str | None:
     """Return why ``value`` is not acceptable, or None; a check that raises or is not done in time is a reason too."""
     try:
-        with _deadline(SECONDS):
+        with deadline(SECONDS):
             return check(value)
-    except _OutOfTimeError:
+    except OutOfTimeError:
         return f"the check was not done after {SECONDS:g} s"
-    except Exception as error:  # noqa: BLE001 - a user's validator may raise anything on what a model wrote
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's validator may raise anything on what a model wrote
         return f"the check raised {type(error).__name__}: {error}"
 
 
-class _OutOfTimeError(BaseException):
+class OutOfTimeError(BaseException):
     """Interrupt a check; no Exception, so that the check itself cannot catch it."""
 
 
 @contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """
-    Raise _OutOfTimeError inside the block when it takes longer than ``seconds``.
+    Raise OutOfTimeError inside the block when it takes longer than ``seconds``.
 
     Python's regex engine looks for signals while it backtracks, so that an alarm ends even that. Signals reach the main
     thread of a Unix process only; elsewhere there is no bound.
@@ -43,7 +43,7 @@ def _deadline(seconds: float) -> Iterator[None]:
         return
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise _OutOfTimeError
+        raise OutOfTimeError
 
     # Another plugin's time limit (pytest-timeout) uses the same alarm; it goes on with what was left of it.
     handler = signal.signal(signal.SIGALRM, interrupt)

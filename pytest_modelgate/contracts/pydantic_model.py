@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
 import pydantic
 
 from pytest_modelgate.contracts.schema import ValueCheck
+from pytest_modelgate.contracts.user import import_from
 from pytest_modelgate.errors import GatesFileError
 
 
@@ -21,17 +20,14 @@ def load_pydantic_check(path: str, root: Path, named_by: str) -> ValueCheck:
     module_name, mark, class_name = path.partition(":")
     if not (module_name and mark and class_name):
         raise GatesFileError(f"{named_by}: a pydantic class is written package.module:Class, got {path!r}")
-    sys.path.insert(0, str(root))
     try:
-        model = getattr(importlib.import_module(module_name), class_name)
+        model = import_from(module_name, class_name, root)
     except ImportError as error:
         raise GatesFileError(f"{named_by}: cannot import {module_name!r}: {error}") from None
     except AttributeError:
         raise GatesFileError(f"{named_by}: module {module_name!r} has no class {class_name!r}") from None
     except Exception as error:  # noqa: BLE001 - importing a user's module runs it, and it may raise anything
         raise GatesFileError(f"{named_by}: importing {module_name!r} raised {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.remove(str(root))
     if not (isinstance(model, type) and issubclass(model, pydantic.BaseModel)):
         raise GatesFileError(f"{named_by}: {path} is not a pydantic model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from pytest_modelgate.errors import GatesFileError
+
+_SHORT = 1000
 
 ValueCheck = Callable[[Any], str | None]
 """Return why a parsed value is not acceptable, or None."""
@@ -46,12 +49,19 @@ def load_schema_check(path: Path, named_by: str) -> ValueCheck:
     # The empty registry is what keeps jsonschema from fetching a reference over the network.
     validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
 
+    def find_error(value: Any) -> str | None:
+        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        return None if error is None else f"{error.json_path}: {_shorten(error.message)}"
+
+    # Models for one narrow job give the same few answers again and again.
+    remembered = lru_cache(maxsize=4096)(lambda text: find_error(json.loads(text)))
+
     def check(value: Any) -> str | None:
         try:
-            error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+            text = json.dumps(value)
+            return remembered(text) if len(text) <= _SHORT else find_error(value)
         except RecursionError:
             return "the value is nested too deeply to be checked against this schema"
-        return None if error is None else f"{error.json_path}: {_shorten(error.message)}"
 
     return check
 

@@ -137,18 +137,24 @@ class LoadedModel:
                 f"its weights are damaged, or too large for this dtype",
             )
         shown = row.token_ids[:-1] if row.finish_reason == "stop" else row.token_ids
+        text = self._text(shown)
+        ends = [len(self._text(shown[: number + 1])) for number in range(len(shown))]
         return Generation(
-            # A special token inside an answer is shown, as by the GGUF engine: it is a fault to be seen.
-            text=self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False),
+            text=text,
             finish_reason=row.finish_reason,
             token_ids=tuple(row.token_ids),
             logprobs=tuple(row.logprobs),
             margins=tuple(row.margins),
+            ends=(*ends, *([len(text)] if row.finish_reason == "stop" else [])),
             prompt_tokens=prompt_tokens,
             output_tokens=len(row.token_ids),
             ttft_s=row.ttft_s,
             total_s=row.total_s,
         )
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Return what tokens say; a special token inside an answer is shown, as by the GGUF engine: a fault to be seen."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _refusal(self, ids: Sequence[int], max_tokens: int) -> str | None:
         """Say why a prompt cannot be run, None if it can."""

@@ -101,6 +101,7 @@ class GgufEngine:
         tokens: list[int] = []
         logprobs: list[float] = []
         margins: list[float] = []
+        ends: list[int] = []
         ttft_s = 0.0
         entries = [Entry(token, position) for position, token in enumerate(prompt[:-1])]
         entries.append(Entry(prompt[-1], len(prompt) - 1, wants_logits=True))
@@ -113,8 +114,10 @@ class GgufEngine:
             margins.append(margin)
             if model.is_eog(token):
                 finish = "stop"
+                ends.append(len(text))
                 break
             text += decoder.decode(model.token_bytes(token))
+            ends.append(len(text))
             entries = [Entry(token, len(prompt) + len(tokens) - 1, wants_logits=True)]
         return Generation(
             text=text + decoder.decode(b"", final=True),
@@ -122,6 +125,7 @@ class GgufEngine:
             token_ids=tuple(tokens),
             logprobs=tuple(logprobs),
             margins=tuple(margins),
+            ends=tuple(ends),
             prompt_tokens=len(prompt),
             output_tokens=len(tokens),
             ttft_s=ttft_s,

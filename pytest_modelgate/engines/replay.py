@@ -24,7 +24,8 @@ class ReplayEngine:
     A row is found by suite and case (``"golden/late-refund"``, the request's key). Where it also names the messages
     it answered (``messages_sha256``), they must be those of the request: an edited case has no recorded answer. Of
     several identities that a run recorded under one target id, the newest counts.
-    Rows may be written by hand: ``{"target", "suite", "case", "generation": {"text": ...}}``.
+    Rows may be written by hand: ``{"target", "suite", "case", "generation": {"text": ...}}``; ``"repeat": 1`` is what a
+    second try of the case gave.
     """
 
     def __init__(self, journal: Path, recorded_as: str) -> None:
@@ -33,9 +34,7 @@ class ReplayEngine:
         of_target = [row for row in rows if row.get("target") == recorded_as]
         # A model that was exported again has the id of the old one: answers of two models are never mixed.
         newest = of_target[-1].get("identity") if of_target else None
-        self._rows: dict[str, Json] = {
-            f"{row.get('suite')}/{row.get('case')}": row for row in of_target if row.get("identity") == newest
-        }
+        self._rows: dict[str, Json] = {_key(row): row for row in of_target if row.get("identity") == newest}
         if not self._rows:
             recorded = sorted({str(row.get("target")) for row in rows})
             raise SpecError(
@@ -63,3 +62,9 @@ class ReplayEngine:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _key(row: Json) -> str:
+    """Return the key of the request that a row answers."""
+    repeat = row.get("repeat")
+    return f"{row.get('suite')}/{row.get('case')}" + (f"#{repeat}" if repeat else "")

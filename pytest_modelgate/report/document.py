@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import platform
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from pytest_modelgate.machine import describe_machine
 from pytest_modelgate.records import Json, Performance, Record
+from pytest_modelgate.report.arms import compare_arms
+from pytest_modelgate.report.changes import find_changes
+from pytest_modelgate.report.detail import describe_labels
+from pytest_modelgate.report.error_analysis import analyse_errors
+from pytest_modelgate.report.noise import quarantine_json
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.targets import Target
 
@@ -22,6 +27,7 @@ def build_document(outcome: RunOutcome) -> Json:
     """Return the report as primitives."""
     release = outcome.release
     created = dt.datetime.fromtimestamp(outcome.created, tz=dt.UTC)
+    changes = find_changes(outcome)
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": outcome.verdict,
@@ -29,12 +35,19 @@ def build_document(outcome: RunOutcome) -> Json:
         "created": created.isoformat(timespec="seconds"),
         "duration_s": round(outcome.duration_s, 3),
         "versions": {"python": platform.python_version()} | _versions(),
-        "machine": machine(),
+        "machine": describe_machine(),
         "gates_file": {"path": release.gates_file.path.name, "sha256": release.gates_file.sha256},
         "command": outcome.command,
         "selection": "full" if outcome.is_full else "partial",
         "targets": [_target(outcome, target) for target in release.targets],
         "gates": [gate.to_json() for gate in outcome.gates],
+        "arms": [arm.to_json() for arm in compare_arms(outcome)],
+        "baseline": None if changes is None else changes.to_json(),
+        "accepted": outcome.accepted,
+        "repeats": None if outcome.repeats is None else outcome.repeats.to_json(),
+        "quarantine": quarantine_json(outcome),
+        "errors": [errors.to_json() for errors in analyse_errors(outcome)],
+        "detail": [detail.to_json() for detail in describe_labels(outcome)],
         "cases": [_case(record) for record in outcome.records],
         "performance": [_performance(outcome, measured) for measured in outcome.performances.values()],
         "suites": [
@@ -48,28 +61,6 @@ def build_document(outcome: RunOutcome) -> Json:
             for file in release.files
         ],
     }
-
-
-def machine() -> Json:
-    """Describe the machine as far as speed depends on it."""
-    return {
-        "system": platform.system(),
-        "architecture": platform.machine(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-    }
-
-
-def _cpu_name() -> str:
-    """Return the processor's name where the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a file of the system, not of the user
-            for line in file:
-                if line.startswith(("model name", "Model")):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
 
 
 def _versions() -> dict[str, str]:
@@ -87,7 +78,7 @@ def _target(outcome: RunOutcome, target: Target) -> Json:
     engine = outcome.engines.get(target.id)
     return {
         "id": target.id,
-        "role": "model",
+        "role": target.spec.role,
         "spec": target.spec.text,
         "kind": target.spec.kind,
         "identity": target.identity,
@@ -101,7 +92,7 @@ def _target(outcome: RunOutcome, target: Target) -> Json:
 
 
 def _case(record: Record) -> Json:
-    """Return what the report keeps of a record."""
+    """Return what the report keeps of a record: enough to work out every metric of the records again."""
     data = record.to_json()
     keep = (
         "task",
@@ -110,7 +101,11 @@ def _case(record: Record) -> Json:
         "outcome",
         "critical",
         "violations",
+        "mistakes",
         "scores",
+        "labels",
+        "confidences",
+        "counts",
         "output",
         "expected",
         "finish_reason",

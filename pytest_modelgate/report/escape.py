@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Runners of CI systems act on these wherever they stand in a line (GitHub's ::name:: and ##[name], Azure's ##vso[).
 _CI_COMMANDS = re.compile(r"::(?=[A-Za-z])|##(?=\[|vso)")
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+\-.!|~>@:/]")
+
+# What GitHub makes something of after Markdown is done, where no backslash helps, but never inside a code span:
+# addresses, mentions, references to issues, emoji, formulas.
+_LIVE = re.compile(r"://|www\.|mailto:|xmpp:|@|#\d|\bgh-\d|:[\w+-]+:|\$", re.IGNORECASE)
+# What is markup wherever it stands in a line: code, emphasis, strikethrough, columns, tags, entities, links, and an
+# underscore that is not inside a word.
+_MARKUP = re.compile(r"[\\`*~|]|<(?=[A-Za-z/!?])|&(?=#|\w)|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
+# What is markup at the beginning of a block: numbered lists; headings, quotes, lists, rules, definitions of links.
+_BLOCK = re.compile(r"\d{1,9}(?=[.)](?: |$))|(?=#{1,6}(?: |$)|>|[-+](?: |$)|[-=:][- =:]*$|\[)")
 
 
 def plain(text: str, limit: int | None = None) -> str:
@@ -26,14 +33,38 @@ def plain(text: str, limit: int | None = None) -> str:
 
 
 def markdown(text: str, limit: int | None = None) -> str:
-    """Return ``text`` as one inert line for Markdown and HTML: nothing in it is markup."""
-    escaped = html.escape(plain(text, limit))
-    # html.escape wrote entities such as &amp;, whose characters (& ; letters #digits) must survive this step.
-    return re.sub(
-        r"&(?:#x?[0-9a-f]+|[a-z]+);|" + _MARKDOWN.pattern,
-        lambda match: match[0] if match[0].startswith("&") else f"&#{ord(match[0])};",
-        escaped,
-    )
+    """
+    Return ``text`` as one inert line of prose for GitHub's Markdown, also inside a table.
+
+    Only what is markup is escaped; a word that would become a link, a mention or an emoji is shown as code.
+    """
+    shown = plain(text, limit).strip()
+    parts = re.split(r"([ |]+)", shown)
+    prose = "".join(code(part) if _LIVE.search(part) else _MARKUP.sub(_escape, part) for part in parts)
+    # What was escaped above begins with a backslash or an ampersand, and is no beginning of a block any more.
+    return _BLOCK.sub(lambda match: f"{match[0]}\\", prose, count=1) if _BLOCK.match(prose) else prose
+
+
+def code(text: str, limit: int | None = None, *, cell: bool = False) -> str:
+    """
+    Return ``text`` as one inert line in a code span, in which Markdown takes nothing for markup; empty for no text.
+
+    ``cell``: it stands in a table, where a column's mark counts even in code.
+    """
+    shown = plain(text, limit)
+    if not shown:
+        return ""
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    # Markdown takes one space off each end if there is one at both, and more than spaces between; a backtick at an end
+    # would lengthen the fence.
+    is_bare = "`" not in {shown[0], shown[-1]} and not (shown[0] == shown[-1] == " " and shown.strip(" "))
+    shown = shown.replace("|", "\\|") if cell else shown
+    return f"{fence}{shown}{fence}" if is_bare else f"{fence} {shown} {fence}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return {"<": "&lt;", "&": "&amp;"}.get(match[0], f"\\{match[0]}")
 
 
 def _visible(character: str) -> str:

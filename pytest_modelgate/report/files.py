@@ -8,11 +8,14 @@ import os
 from pathlib import Path
 
 from pytest_modelgate.report.document import build_document
+from pytest_modelgate.report.error_analysis import analyse_errors, error_rows
 from pytest_modelgate.report.markdown import build_markdown
 from pytest_modelgate.report.outcome import RunOutcome
 
 REPORT = "report.json"
 SUMMARY = "summary.md"
+ERRORS = "errors.jsonl"
+REPEATS = "repeat.json"
 
 
 def prepare_folder(out: Path) -> None:
@@ -32,7 +35,7 @@ def clear_old_report(out: Path) -> None:
     report = out / REPORT
     if report.exists() and not _is_ours(report):
         raise FileExistsError(errno.EEXIST, f"holds a {REPORT} of another program; give another --modelgate-out")
-    for name in (REPORT, SUMMARY):
+    for name in (REPORT, SUMMARY, ERRORS):  # not what repeats found: gates.toml may name it as evidence
         (out / name).unlink(missing_ok=True)
 
 
@@ -42,12 +45,21 @@ def _is_ours(report: Path) -> bool:
 
 
 def write_report(outcome: RunOutcome, out: Path) -> None:
-    """Write summary.md, then report.json, each atomically; append to CI's step summary where there is one."""
+    """
+    Write summary.md, what else there is to write, and report.json last, each atomically.
+
+    Appends to CI's step summary where there is one. errors.jsonl is there where something was missed, repeat.json where
+    the run was repeated.
+    """
     summary = build_markdown(outcome)
     _write(out / SUMMARY, summary)
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(step_summary).open("a", encoding="utf-8") as file:
             file.write(summary)
+    rows = [json.dumps(row) + "\n" for row in error_rows(analyse_errors(outcome))]
+    _write(out / ERRORS, "".join(rows)) if rows else (out / ERRORS).unlink(missing_ok=True)
+    if outcome.repeats is not None:
+        _write(out / REPEATS, json.dumps(outcome.repeats.to_json(), indent=1) + "\n")
     _write(out / REPORT, json.dumps(build_document(outcome), indent=1, allow_nan=False) + "\n")
 
 

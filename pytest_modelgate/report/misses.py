@@ -31,7 +31,9 @@ def describe_miss(record: Record) -> Iterator[str]:
 
 
 def worst_first(records: list[Record]) -> list[Record]:
-    """Return the records worth looking at: errors, failed, then missed with broken contracts, then other misses."""
+    """Return the records worth looking at: errors, failed, missed; broken contracts first, then the least quality."""
     order = {"error": 0, "failed": 1, "missed": 2}
     worth = [record for record in records if record.outcome in order]
-    return sorted(worth, key=lambda record: (order[record.outcome], not record.violations))
+    return sorted(
+        worth, key=lambda record: (order[record.outcome], not record.violations, record.scores.get("quality", 0.0))
+    )

@@ -54,6 +54,11 @@ def suite_errors(result: pytest.RunResult) -> list[str]:
         ('metric = "macro_f1"\nmin = 1', "metric 'macro_f1' needs a field: macro_f1.intent, macro_f1.urgency"),
         ('metric = "json_parse_rate.intent"\nmin = 1', "metric 'json_parse_rate' takes nothing after a dot"),
         ('metric = "latency_ms.p42"\nmax = 1', "metric 'latency_ms' needs one of latency_ms.p50, latency_ms.p95"),
+        (
+            'metric = "fpr.intent.refnd"\nmax = 0.1',
+            "[gates.it] label 'refnd' is expected by no case (did you mean 'refund'?); expected are billing, bug, refund",
+        ),
+        ('metric = "fnr.urgency"\nmax = 0.1', "metric 'fnr' needs a field and a label, such as fnr.intent.LABEL, got"),
         (INTENT + 'suites = ["goldn"]', "[gates.it] suites: 'goldn' is unknown (did you mean 'golden'?); known are"),
         (INTENT + 'task = "suport"', "[gates.it] task: 'suport' is unknown (did you mean 'support'?); known are"),
         (
@@ -62,7 +67,10 @@ def suite_errors(result: pytest.RunResult) -> list[str]:
         ),
         (INTENT + 'targets = ["gguff"]', "[gates.it] targets: 'gguff' is unknown (did you mean 'gguf'?); known are"),
         (INTENT + 'severity = "blok"', "[gates.it] severity: input should be 'block' or 'warn', got 'blok'"),
-        ('metric = "json_parse_rate"', "[gates.it] a gate needs 'min' or 'max'"),
+        (
+            'metric = "json_parse_rate"',
+            "[gates.it] a gate needs 'min', 'max', 'max_regression', 'max_increase' or 'uplift_over'",
+        ),
         ('metric = "json_parse_rate"\nmin = 0.9\nmax = 0.5', "[gates.it] min 0.9 is above max 0.5"),
         ("min = 0.9", "[gates.it] key 'metric' is missing"),
         ('metric = "json_parse_rate"\nmin = nan', "[gates.it] min: input should be a finite number, got nan"),
@@ -114,8 +122,15 @@ def test_gate_mistake_names_the_gate_and_what_is_valid(project: Project, gate: s
         ),
         ("version = 1\n" + TASK + 'primary = "mood"\n', "[tasks.support] primary 'mood' is not among fields"),
         ('version = 1\n[tasks.support]\nkind = "classification"\n', "a classification task lists the label fields"),
-        ('version = 1\n[tasks.support]\nkind = "rubric"\n', "kind 'rubric' is not supported yet; supported are"),
-        ('version = 1\n[tasks.support]\nkind = "clasification"\n', "[tasks.support] kind: input should be"),
+        ('version = 1\n[tasks.support]\nkind = "rubric"\n', "[tasks.support] key 'rubric' is missing"),
+        (
+            'version = 1\n[tasks.support]\nkind = "clasification"\n',
+            "[tasks.support] kind 'clasification' is unknown (did you mean 'classification'?); valid are classification,",
+        ),
+        (
+            "version = 1\n[tasks.support]\n",
+            "[tasks.support] key 'kind' is missing; valid are classification, extraction,",
+        ),
         ("version = 1\n[generation]\ntemperature = 0.7\n" + TASK, "temperature = 0.7 is not supported yet"),
         (
             'version = 1\n[performance]\nsuite = "goldn"\n' + TASK,
@@ -358,7 +373,7 @@ def test_empty_suite_is_refused(project: Project, content: str | None) -> None:
     [
         ("http://localhost:8080/v1#qwen", "served endpoints are not supported yet; valid are model.gguf"),
         ("https://example.org/v1#qwen", "served endpoints are not supported yet; valid are"),
-        ("python:rules:answer", "python: targets are not supported yet; valid are"),
+        ("python:rules:answer", "a Python function is no model; give it as --control python:rules:answer"),
         ("base.gguf+lora.gguf", "a LoRA on a GGUF is not supported yet; valid are"),
         ("nowhere.gguf", "no such file or folder: "),
         ("nowhere", "no such file or folder: "),

@@ -57,6 +57,8 @@ def test_limits(project: Project, limits: str, outcomes: dict[str, str]) -> None
         ('metric = "accuracy.intent"\ntags = ["even"]', 5, 0.8),
         ('metric = "accuracy.intent"\ntags = ["even"]\nsuites = ["golden"]', 5, 0.8),
         ('metric = "accuracy.intent"\ntargets = ["replay"]', 13, 11 / 13),
+        ('metric = "fnr.intent.billing"\nsuites = ["golden"]', 10, 0.2),
+        ('metric = "fpr.intent.refund"\nsuites = ["golden"]', 10, 0.0),
     ],
 )
 def test_slices(project: Project, gate: str, n: int, observed: float) -> None:
@@ -65,7 +67,8 @@ def test_slices(project: Project, gate: str, n: int, observed: float) -> None:
     project.write_cases("adversarial", project.case("odd"), {"id": "open", "input": "?"})
     project.record()
     project.record({"golden/c8": WRONG, "golden/c9": WRONG})
-    project.write_gates(it=f"{gate}\nmin = 0.5")
+    limit = "max = 0.5" if "fpr" in gate or "fnr" in gate else "min = 0.5"
+    project.write_gates(it=f"{gate}\n{limit}")
 
     result = project.run()
 
@@ -85,9 +88,9 @@ def test_tasks_are_judged_apart(project: Project) -> None:
     project.write_cases(
         "golden",
         {"id": "a", "task": "support", "input": "x", "expected": {"intent": "bug"}},
-        {"id": "b", "task": "free", "input": "x", "expected": [1, 2]},
+        {"id": "b", "task": "free", "input": "x", "expected": {"amount": 2}},
     )
-    project.record({"golden/b": "[2, 1]"}, target="off")
+    project.record({"golden/b": '{"amount": 3}'}, target="off")
 
     project.run(target="off")
 
@@ -110,15 +113,19 @@ def test_warning_does_not_block(project: Project) -> None:
     assert project.gates == {"it[cand]": "failed", "form[cand]": "passed"}
     shown = "\n".join(result.outlines)
     assert "GATE FAILED, WARNS ONLY" in shown
-    assert "✗ it[cand]    0.8000  >= 0.9  n=10  [0.4902, 0.9433]  0.8 < 0.9  (warns only)" in shown
+    assert "✗ it[cand]    0.8000  >= 0.9  n=10  [0.4902, 0.9433]  accuracy.intent 0.8 < 0.9  (warns only)" in shown
 
 
 @pytest.mark.parametrize(
     ("right", "outcome", "reason"),
     [
-        (10, "passed", "0.7411 >= 0.7 with 95% confidence"),
-        (8, "inconclusive", "inconclusive: 0.7 lies between 0.4931 and 0.9632 with 95% confidence"),
-        (2, "failed", "0.5069 < 0.7 with 95% confidence"),
+        (10, "passed", "accuracy.intent is at least 0.7411 at 95% confidence, >= 0.7"),
+        (
+            8,
+            "inconclusive",
+            "inconclusive: accuracy.intent is 0.8, at 95% confidence between 0.4931 and 0.9632; the limit is 0.7",
+        ),
+        (2, "failed", "accuracy.intent is at most 0.5069 at 95% confidence, < 0.7"),
     ],
 )
 def test_confidence_asks_for_a_bound(project: Project, right: int, outcome: str, reason: str) -> None:
@@ -184,7 +191,9 @@ def test_speed_of_a_replay_is_not_evaluated(project: Project) -> None:
 
     assert result.ret == FAILED
     assert project.gates == {"speed[cand]": "not evaluated", "form[cand]": "passed"}
-    result.stdout.fnmatch_lines(["*not evaluated: nothing was measured; a recorded or replayed answer has no latency"])
+    result.stdout.fnmatch_lines(
+        ["*not evaluated: nothing was measured on this machine; a recorded or replayed answer has no latency"]
+    )
 
 
 def test_every_target_must_pass(project: Project) -> None:
@@ -197,7 +206,7 @@ def test_every_target_must_pass(project: Project) -> None:
     assert {name: outcome for name, outcome in project.gates.items() if outcome != "passed"} == {
         "critical[off]": "failed"
     }
-    assert "gate critical[off]: 1 > 0" in project.report["reasons"]
+    assert "gate critical[off]: critical_failures 1 > 0" in project.report["reasons"]
 
 
 def test_gate_lines(project: Project) -> None:
@@ -208,14 +217,16 @@ def test_gate_lines(project: Project) -> None:
 
     assert project.gate_lines(result) == [
         "✓ form[off]           1  >= 0.99  n=7  [0.6457, 1]",
-        "✗ critical[off]       1  <= 0     n=1  1 > 0",
+        "✗ critical[off]       1  <= 0     n=1  critical_failures 1 > 0",
         "✓ intent[off]    0.8000  >= 0.6   n=5  [0.3755, 0.9638]",
         "",
         "off: 7 of 7 cases run: 6 passed, 1 failed",
+        "    1 wrong_label of intent: bug given for billing (1); see golden/support.jsonl:1 late",
         "7 of 7 generations were taken from a journal",
+        "controls not run: base, prompted, larger (--control)",
         "",
         "verdict: blocked",
-        "  gate critical[off]: 1 > 0",
+        "  gate critical[off]: critical_failures 1 > 0",
         "  1 critical case failed: late[off]",
     ]
 
@@ -231,7 +242,7 @@ def test_gates_are_tests_of_their_own(project: Project, mode: tuple[str, ...]) -
     assert set(gates) == {"form[off]", "critical[off]", "intent[off]"}
     failure = gates["critical[off]"]
     assert failure is not None
-    assert failure.text == "1 > 0"
+    assert failure.text == "critical_failures 1 > 0"
     assert gates["form[off]"] is None
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("10", "2", "0")
 

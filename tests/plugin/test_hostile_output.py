@@ -10,6 +10,8 @@ from xml.etree.ElementTree import fromstring as parse_xml
 
 import pytest
 
+from tests import rendering
+
 if TYPE_CHECKING:
     from tests.conftest import Project
 
@@ -46,6 +48,9 @@ SAME_AS_RIGHT = {
     "escaped": '{"intent": "\\u0062illing", "urgency": "low"}',
     "other-order": '{"urgency": "low", "intent": "billing"}',
 }
+LOOPS = frozenset({"long", "deep-list", "deep-object", "long-integer"})
+"""Hostile outputs that run in circles as well."""
+
 # What may stand in a file or on a terminal: anything that is visible as itself, and line ends.
 NOT_INERT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -68,8 +73,7 @@ def assert_outputs_are_inert(project: Project, result: pytest.RunResult) -> None
     summary = (project.out / "summary.md").read_text(encoding="utf-8")
     assert_inert(summary)
     assert len(summary.encode()) < 1 << 20
-    for markup in ("<script", "<img", "<b>", "<!--", "](", "```", "**bold**", "\n# "):
-        assert markup not in summary
+    rendering.assert_inert(summary)
     report = (project.out / "report.json").read_bytes()
     report.decode("ascii")
     json.loads(report, parse_constant=pytest.fail)
@@ -142,14 +146,15 @@ def test_strict_run_shows_every_hostile_output_inert(project: Project, all_cases
     ],
 )
 def test_hostile_output_breaks_a_named_contract(project: Project, name: str, reason: str) -> None:
-    """The violation says in plain words what is wrong with the output."""
+    """The violation says in plain words what is wrong with the output; one that also runs in circles is told so."""
     write_one_case_for_each(project, {name: HOSTILE[name]})
 
     project.run()
 
     (row,) = [row for row in project.report["cases"] if (row["suite"], row["id"]) == ("golden", name)]
-    (violation,) = row["violations"]
-    assert f"{violation['contract']}: {violation['message']}".startswith(reason)
+    first, *others = row["violations"]
+    assert f"{first['contract']}: {first['message']}".startswith(reason)
+    assert [broken["contract"] for broken in others] == ["repetition"] * (name in LOOPS)
 
 
 def test_long_output_is_cut_in_reports(project: Project) -> None:
@@ -164,9 +169,47 @@ def test_long_output_is_cut_in_reports(project: Project) -> None:
     assert max(map(len, result.outlines)) < 1_000
 
 
+def test_what_quotes_the_output_is_cut_in_reports(project: Project) -> None:
+    """A label of 400,000 characters stands neither among labels nor in a mistake or a violation as a whole."""
+    label = "x" * 400_000
+    write_one_case_for_each(project, {"label": json.dumps({"intent": label, "urgency": label})})
+
+    project.run()
+
+    assert (project.out / "report.json").stat().st_size < 100_000
+    (row,) = [row for row in project.report["cases"] if row["id"] == "label"]
+    assert row["labels"]["intent"] == ['"billing"', f'"{"x" * 499}… (+399502 characters)']
+    assert [wrong["message"][:20] for wrong in row["mistakes"]] == ['intent: "xxxxxxxxxxx', 'urgency: "xxxxxxxxxx']
+    assert max(len(found["message"]) for found in row["mistakes"] + row["violations"]) < 600
+
+
+def test_a_section_a_thousand_times_over_is_told_once(project: Project) -> None:
+    """Each section's rules are told once, however often the output repeats it."""
+    project.write_gates(
+        head='version = 1\n[suites]\nodd = "odd/*.jsonl"\n[performance]\nsuite = "odd"\n'
+        '[tasks.note]\nkind = "sections"\n'
+        'sections = [{ title = "Fix" }, { title = "Risk level", one_of = ["low", "high"] }]\n',
+        form='metric = "contract_validity"\nmin = 0.5',
+    )
+    project.write_cases("odd", {"id": "odd", "input": "x", "expected": "Fix: restart it.\nRisk level: low"})
+    project.record({"odd/odd": "Fix:\nRisk level: none\n" * 40_000 + "R\u0131sk level: low"})
+
+    result = project.run()
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (row,) = project.report["cases"]
+    assert [found["message"] for found in row["violations"]][:3] == [
+        "section 'Fix' stands there twice",
+        "section 'Fix' is empty",
+        "section 'Risk level' must be one of low, high, got 'none'",
+    ]
+    assert len(row["violations"]) == 4  # and that it runs in circles
+    assert "Traceback" not in str(result.stdout)
+
+
 def test_values_deep_within_bounds_cross_workers(project: Project, mode: tuple[str, ...]) -> None:
     """An expected value as deep as is allowed, and an output that equals it, pass with and without xdist."""
-    deep = json.loads("[" * 98 + "]" * 98)
+    deep = {"value": json.loads("[" * 97 + "]" * 97)}
     project.write_gates(
         head='version = 1\n[suites]\nodd = "odd/*.jsonl"\n[performance]\nsuite = "odd"\n[tasks.any]\nkind = "extraction"\n',
         exact='metric = "exact_match"\nmin = 1',
@@ -207,8 +250,8 @@ def test_hostile_input_and_expectation_are_shown_inert(project: Project) -> None
         head='version = 1\n[suites]\nodd = "odd/*.jsonl"\n[performance]\nsuite = "odd"\n[tasks.any]\nkind = "extraction"\n',
         exact='metric = "exact_match"\nmin = 1',
     )
-    project.write_cases("odd", {"id": "odd", "input": odd, "expected": odd, "critical": True, "group": odd})
-    project.record({"odd/odd": "no"})
+    project.write_cases("odd", {"id": "odd", "input": odd, "expected": {odd: odd}, "critical": True, "group": odd})
+    project.record({"odd/odd": json.dumps({odd: "no", f"{odd}2": odd})})
 
     result = project.run()
 

@@ -36,7 +36,7 @@ def test_miss_counts_but_does_not_fail(project: Project) -> None:
     assert project.outcomes["heldout/other[off]"] == "missed"
     result.assert_outcomes(passed=7)
     result.stdout.fnmatch_lines(["*1 missed*"])
-    result.stdout.fnmatch_lines(["misses worth looking at (1 of 1; all are in report.json)", "  wrong     intent"])
+    result.stdout.fnmatch_lines(["misses worth looking at (1 of 1; all are in errors.jsonl)", "  wrong     intent"])
 
 
 def test_critical_miss_fails_the_run_by_itself(project: Project) -> None:

@@ -48,6 +48,12 @@ class SupportProject:
         for suite in SUITES:
             shutil.copytree(ROOT / suite, path / suite)
 
+    @property
+    def n_cases(self) -> int:
+        """Return how many cases the suites hold."""
+        files = (path for suite in SUITES for path in (self.path / suite).glob("*.jsonl"))
+        return sum(1 for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+
     def keep_cases(self, per_suite: int) -> None:
         """Shorten every suite to its first cases, criticals among them, and drop limits on n."""
         for suite in SUITES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -39,15 +40,25 @@ def test_an_edited_gate_is_judged_from_the_journal(project: SupportProject) -> N
     assert (project.path / "again" / "report.json").exists()
 
 
-def test_speed_is_not_judged_from_a_journal(project: SupportProject) -> None:
-    """A recorded answer has no latency: the gate is not evaluated, and that blocks."""
+def test_speed_is_judged_only_where_it_was_measured(project: SupportProject) -> None:
+    """Times in the journal count on the machine that measured them; on another the gate is not evaluated and blocks."""
     project.keep_cases(6)
-    project.run("--model", "demo")
+    run = project.run("--model", "demo")
+    here = regate(project)
+    journal = project.path / ".modelgate" / "journal.jsonl"
+    rows = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    measured = [row for row in rows if "performance" in row]
+    for row in measured:
+        row["machine"]["cpu"] = "another"
+    journal.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
-    again = regate(project)
+    elsewhere = regate(project)
 
-    assert again.returncode == 1
-    assert "latency[demo]: not evaluated" in again.stdout
+    assert len(measured) == 1
+    assert here.returncode == run.code == 0, run.text + here.stdout
+    assert "✓ latency[demo]" in here.stdout
+    assert elsewhere.returncode == 1
+    assert "latency[demo]: not evaluated: nothing was measured on this machine" in elsewhere.stdout
 
 
 def test_other_limits_ask_for_other_generations(project: SupportProject) -> None:

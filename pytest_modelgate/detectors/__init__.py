@@ -1,0 +1,1 @@
+"""Say whether a text does what a criterion of a rubric asks for."""

@@ -1,0 +1,200 @@
+"""Detect that a text says what brought an incident about, or made it worse."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_modelgate.detectors.causal_limits import (
+    NEGATED,
+    NO_FACTOR,
+    PEOPLE_COULD_NOT,
+    RECOVERY,
+    REMEDY,
+    SLOW_RECOVERY,
+    SYMPTOM,
+    UNKNOWN,
+    VAGUE,
+    VAGUE_FACTOR,
+)
+from pytest_modelgate.detectors.causal_words import AFTER, BEFORE, EFFECT_ON, FLAW, INADEQUATE, LABEL, SO
+from pytest_modelgate.detectors.clock import LENGTH
+from pytest_modelgate.detectors.instructions import is_imperative
+from pytest_modelgate.detectors.sentences import looks_ahead, statements
+from pytest_modelgate.detectors.words import content, words
+
+_CLAUSE_END = re.compile(r"[,;:()] | - |\u2014|\bbut\b")
+_POINTER = re.compile(
+    r"(?:^|[,;:]\s*|\band\s|\u2014\s*)(?:which|this|that|these|those|it|all\sof\sthis|all\sthis|what)\W*$",
+    re.IGNORECASE,
+)
+_PEOPLE = re.compile(
+    r"(?:^|[,;:\u2014] ?|\b(?:and|but|so|then|when|while|as|before|after|until) )(?:then |later |finally |in the end )?"
+    r"(?:we|i|they|he|she|you|somebody|someone|everyone|(?:(?:the|our|an?|two|three|several|many|most|some|all) )?(?:[\w-]+ ){0,2}"
+    r"(?:team|squad|crew|engineers?|on-call|operators?|staff|management|support|technicians?|colleagues?|users?|customers?"
+    r"|people|responders?|helpdesk|players|viewers|students|passengers|patients|nurses|doctors|drivers|shoppers|guests"
+    r"|members|department|vendor|netops|ops))(?: \w{2,14}ly| also| then| have| had| has| quickly)* $",
+    re.IGNORECASE,
+)
+_LENGTH = re.compile(rf" {LENGTH}\b", re.IGNORECASE)
+_BE = frozenset(["is", "are", "was", "were", "be", "been", "being", "am", "get", "gets", "got", "getting", "'s", "'re"])
+_MODAL = frozenset(["will", "would", "to", "can", "could", "may", "might", "must", "should", "shall", "cannot"])
+_MODIFIERS = frozenset(
+    [
+        "not",
+        "also",
+        "then",
+        "only",
+        "further",
+        "so",
+        "badly",
+        "quickly",
+        "soon",
+        "again",
+        "still",
+        "already",
+        "therefore",
+        "thus",
+        "thereby",
+    ]
+)
+# After one of these, a verb has no object: "the queue drained at 14:20".
+_NO_OBJECT = frozenset(
+    [
+        "by",
+        "at",
+        "in",
+        "on",
+        "for",
+        "and",
+        "or",
+        "to",
+        "with",
+        "as",
+        "again",
+        "after",
+        "until",
+        "till",
+        "from",
+        "when",
+        "while",
+        "during",
+        "before",
+        "within",
+        "but",
+        "because",
+        "than",
+        "right",
+        "just",
+        "shortly",
+        "immediately",
+        "soon",
+        "once",
+        "abruptly",
+        "short",
+        "altogether",
+        "completely",
+        "entirely",
+        "suddenly",
+        "twice",
+        "somewhat",
+        "badly",
+    ]
+)
+_BLOCKERS = frozenset(["not", "never", "didn't", "doesn't", "don't", "wasn't", "neither", "nor", "without", "hardly"])
+
+
+def contributing_factors(text: str, input_text: str) -> bool:  # noqa: ARG001 - the arguments of every detector
+    """
+    Detect causal language that is tied to a concrete factor.
+
+    Met by "because the pool was capped at 20", "an expired certificate led to", "the retry storm made it worse". Not
+    met by symptoms alone, by an unknown cause, by factors that say nothing ("because of issues"), by a denied cause, nor
+    by what ended the incident.
+    """
+    previous = ""
+    for sentence in statements(text):
+        if not UNKNOWN.search(sentence) and _tells_cause(NEGATED.sub(" ", sentence), previous):
+            return True
+        previous = sentence
+    return False
+
+
+def _tells_cause(sentence: str, previous: str) -> bool:
+    if NO_FACTOR.search(sentence):
+        sentence = NO_FACTOR.sub(" ", sentence)
+    labelled = LABEL.match(sentence)
+    if labelled and len(_concrete(labelled["rest"])) > 1:
+        return True
+    if RECOVERY.search(sentence) and not SLOW_RECOVERY.search(sentence):
+        return False
+    if any(_names_factor(sentence[found.end() :]) for found in AFTER.finditer(sentence)):
+        return True
+    if looks_ahead(sentence) or is_imperative(sentence):
+        return False
+    return (
+        any(_acts(sentence, found, previous) for found in BEFORE.finditer(sentence))
+        or any(_acts_on(sentence, found, previous) for found in EFFECT_ON.finditer(sentence))
+        or any(_follows(sentence, found, previous) for found in SO.finditer(sentence))
+        or ((INADEQUATE.search(sentence) or FLAW.search(sentence)) is not None and len(_concrete(sentence)) > 1)
+    )
+
+
+def _concrete(text: str) -> set[str]:
+    """Return the words of ``text`` that may name a factor."""
+    return {word for word in content(text) if word not in VAGUE}
+
+
+def _names_factor(text: str) -> bool:
+    """Say whether a factor stands at the beginning of ``text``, which follows "because of" and the like."""
+    clause = _first_clause(text)
+    return bool(_concrete(clause)) and not VAGUE_FACTOR.match(clause)
+
+
+def _first_clause(text: str) -> str:
+    """Return ``text`` up to the end of its clause; a clause of one word is a parenthesis that is skipped."""
+    for end in _CLAUSE_END.finditer(text):
+        if len(text[: end.start()].split()) > 1:
+            return text[: end.start()]
+    return text
+
+
+def _subject(sentence: str, start: int, previous: str) -> str:
+    """Return what stands before a verb; where that is "which" or "this", what it points to."""
+    before = sentence[:start]
+    if _POINTER.search(before) or not words(before):
+        return f"{previous} {before}"
+    return before
+
+
+def _acts(sentence: str, found: re.Match[str], previous: str) -> bool:
+    """Say whether the verb of a cause has a subject that is a factor: "an expired certificate led to"."""
+    before = sentence[: found.start()]
+    return not _PEOPLE.search(before) and bool(_concrete(_subject(sentence, found.start(), previous)))
+
+
+def _acts_on(sentence: str, found: re.Match[str], previous: str) -> bool:
+    """Say whether a verb that does harm is in the active voice, with a factor as subject and with an object."""
+    before = sentence[: found.start()]
+    leading = words(before)
+    while leading and (leading[-1] in _MODIFIERS or leading[-1].endswith("ly")):
+        leading.pop()
+    following = words(sentence[found.end() :])[:1]
+    if not following or following[0] in _NO_OBJECT or _PEOPLE.search(before) or _LENGTH.match(sentence, found.end()):
+        return False
+    if found[0].lower().startswith("stopp") and following[0].endswith("ing"):
+        return False
+    if leading and (leading[-1] in _BE or leading[-1] in _MODAL or leading[-1] in _BLOCKERS):
+        return False
+    if found[0].lower().endswith("ing") and not re.search(r"[,\u2014-]\s*(?:\w+ly\s|thus\s|thereby\s)?$", before):
+        return False
+    subject = _concrete(_subject(sentence, found.start(), previous))
+    return bool(subject) and bool(subject - SYMPTOM)
+
+
+def _follows(sentence: str, found: re.Match[str], previous: str) -> bool:
+    """Say whether "so" and the like stand between a factor and what came of it, not between a symptom and a remedy."""
+    before, after = sentence[: found.start()], sentence[found.end() :]
+    cause = before if len(words(before)) > 1 else f"{previous} {before}"
+    if PEOPLE_COULD_NOT.search(cause.strip()) or REMEDY.search(" ".join(after.split()[:8])):
+        return False
+    return bool(_concrete(cause) - SYMPTOM)
