@@ -79,7 +79,39 @@ metric = "exact_match"
 min = 0.5
 confidence = 0.95
 """
-WORDS = ["please", "my", "invoice", "app", "account", "still", "charged", "twice", "cancel", "refund", "export", "button", "login", "error", "again", "thanks", "plan", "question", "how", "team", "support", "waiting", "since", "monday", "crash", "password", "reset", "email", "change", "price", "upgrade"]
+WORDS = [
+    "please",
+    "my",
+    "invoice",
+    "app",
+    "account",
+    "still",
+    "charged",
+    "twice",
+    "cancel",
+    "refund",
+    "export",
+    "button",
+    "login",
+    "error",
+    "again",
+    "thanks",
+    "plan",
+    "question",
+    "how",
+    "team",
+    "support",
+    "waiting",
+    "since",
+    "monday",
+    "crash",
+    "password",
+    "reset",
+    "email",
+    "change",
+    "price",
+    "upgrade",
+]
 
 
 def main() -> int:

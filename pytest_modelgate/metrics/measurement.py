@@ -106,7 +106,7 @@ def share(flags: Sequence[bool], groups: Sequence[str | None], places: tuple[int
         return NOTHING
     successes, n = sum(flags), len(flags)
     worth = statistics.effective_n(groups)
-    effective = (successes * worth / n, worth) if worth < n else (successes, n)
+    effective: tuple[float, float] = (successes * worth / n, worth) if worth < n else (successes, n)
     return Measurement(
         successes / n,
         n,

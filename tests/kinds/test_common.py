@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.kinds.conftest import MakeTask, answer
@@ -10,7 +12,7 @@ TABLE = 'kind = "classification"\nfields = ["label"]\nsystem = "system.txt"'
 SYSTEM = "Read the message of the customer very carefully and answer with one JSON object that holds the label only."
 
 
-def contracts(text: str, make_task: MakeTask, **more: object) -> list[str]:
+def contracts(text: str, make_task: MakeTask, **more: Any) -> list[str]:
     """Return the contracts that an output breaks."""
     task = make_task(TABLE, system_dot_txt=SYSTEM)
     return [violation.contract for violation in answer(task, text, {"label": "a"}, **more).violations]
@@ -21,7 +23,8 @@ def test_a_right_answer_breaks_nothing(make_task: MakeTask) -> None:
     record = answer(make_task(TABLE, system_dot_txt=SYSTEM), '{"label": "a"}', {"label": "a"})
 
     assert record.outcome == "passed"
-    assert record.violations == record.mistakes == ()
+    assert not record.violations
+    assert not record.mistakes
     assert record.scores["quality"] == 1.0
 
 

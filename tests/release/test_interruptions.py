@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import resource
@@ -60,6 +61,7 @@ def test_disk_full_anywhere(project: SupportProject) -> None:
 
     for share in (0.1, 0.4, 0.85):
         journal.unlink()
+        room = (int(size * share), resource.RLIM_INFINITY)
         full = subprocess.run(
             project.command("--model", "demo"),
             cwd=project.path,
@@ -69,9 +71,7 @@ def test_disk_full_anywhere(project: SupportProject) -> None:
             stderr=subprocess.STDOUT,
             timeout=300,
             check=False,
-            preexec_fn=lambda share=share: resource.setrlimit(
-                resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY)
-            ),
+            preexec_fn=functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, room),
         )
         assert full.returncode == 1, full.stdout
         assert "verdict: passed" not in full.stdout
