@@ -90,6 +90,12 @@ NO_FACTOR = phrases(
     result\w* in (?:a|the|our) (?:review|fix|recovery|resolution|full recovery)
     as a result of (?:this|the|our) (?:review|incident|outage|meeting|discussion|report)
     caus\w+ (?:a lot of |much |some |great |no |any |us |further )*(?:inconvenience|frustration|annoyance|concern|trouble|disappointment)
+    result of (?:the|this|that) (?:round|match|game|vote|election|test|review|check|query|count)
+    in (?:the )?order to
+    with a view to
+    for the sake of
+    within reason
+    (?:factor|cause) (?:of|that|for) (?:two|three|four|five|six|ten|\d+|the couriers|charity)
     (?:review|analysis|discussion|investigation|search|report|document|question) (?:of|for|into|on|about) (?:the )?(?:root )?causes?
     """
 )

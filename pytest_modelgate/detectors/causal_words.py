@@ -29,6 +29,22 @@ AFTER = phrases(
     (?:attribut(?:ed|able)|ascribed|put down|linked|tied|chalked up|owed) (?:\w{{1,12}} )?to
     (?:pinned|blamed) on
     boil(?:s|ed) down to
+    (?:buckled|buckling|collapsed|folded|sagged|broke|gave way|crumbled|crumpled|failed|strained|groaned|caved(?: in)?|bent|snapped|slowed|keeled over) (?:under|beneath|to)
+    (?:choked|foundered|snagged|stumbled|tripped|faltered|got stuck|hung|failed|crashed|died|stalled) (?:on|over)(?= (?:an?|the|its|one|every|each|this|that|its own|two|three|\w+ \w+))
+    (?:fell|fallen) (?:victim|foul|prey) (?:to|of)
+    (?:succumb|suffer)(?:ed|s)? (?:to|from)
+    (?:drown|suffocat|chok|starv)(?:ed|ing) (?:in|under|of|for)
+    (?:deprived|starved|robbed|stripped|bereft|short|bled|out) of
+    (?:undone|ruined|defeated|wrecked|spoiled|tripped up|caught out|thrown|fooled|misled|tricked|brought low|let down|outdone) by
+    (?:originat|start|beg[aiu]n|root)(?:ed|s)? (?:in|with)
+    (?:goes|go|went|dates?|dated|harks?) back to
+    (?:lies|lay|lie) in
+    ensued from
+    owed (?:its|their|to)
+    (?:there was|had) (?:\w+ )?to do with
+    ^blame
+    ^it was(?! (?:not|clear|noticed|found|discovered|said|reported|thought|decided|agreed|obvious|evident|apparent|possible|likely|true|late|then|there|here|only|\w+ed|until|about|around|at|\d)\b)(?= [^,;]{{4,120}} (?:that|which|who) \w+)
+    through (?:an?|the) (?:\w+ )?(?:mix-up|error|mistake|oversight|slip|typo|bug|misunderstanding|confusion|misreading|lapse|fault)(?: of| in| between)?
     (?:was|were|is|are|all|mostly|mainly|largely|partly|simply) down to
     (?:(?:root|underlying|main|primary|proximate|immediate|direct|actual|real|true|contributing|aggravating|deeper|second|other|another|single|biggest|key|chief) )*(?:causes?|reasons?|culprits?|triggers?|factors?|sources?|origins?|explanation|fault|blame|problem|weak (?:spot|point|link))(?: (?:of|for|behind|in|with|here)(?: [\w'-]+){{0,7}}?)? (?:was|were|is|are|being|lay|lies|turned out to be|proved to be|appears? to (?:be|have been)|rests?|goes)(?: (?:that|in|with|to))?(?! (?:not|un|still|due|found|identified|being|under|clear|yet|never|looked|sought|suspected|fixed|corrected|repaired|removed|reported|cleared|gone|resolved|solved|over|noticed|discovered|seen|handled|known|assumed|discussed|reviewed|quickly|soon|only))
     what (?:made|caused|triggered|broke|led|turned|kept|brought|allowed|let|tipped|set|added|delayed|slowed|prolonged|deepened|hid|blocked|stopped|started)(?: [\w'-]+){{1,12}}? (?:was|were|is)
@@ -51,7 +67,7 @@ AFTER = phrases(
     (?:when|once)(?= (?:the|its|an?|their|our|that|this|one)(?: [\w'./-]+){{1,5}}? (?:ran out|had run out|expired|had expired|filled up|overflowed|burst|was (?:deleted|removed|revoked|dropped|renamed|disabled|unplugged|cut|exhausted|overwritten|misconfigured))\b)
     (?:blame|responsibility|fault) (?:lies?|lay|rests?|rested) (?:with|in|on)
     to blame (?:was|were|is)
-    ^(?:since|as|because|seeing that|now that)(?! (?:soon|well|for|of|a|early|late|long|the (?:start|beginning|outage|incident|launch))\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
+    ^(?:since|as|because|seeing that|now that)(?! (?:soon|well|for|of|a|early|late|long|then|\d|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
     [,;\u2014-] ?(?:as|since|for|seeing as|in that)\b(?! (?:well|soon|planned|expected|follows|if|though|of|many|much|long|far|an?|usual|before|did|do|does|is|was|were|required|opposed|example|instance|to|intended|described|shown|always|reported|seen|noted|recorded|mentioned|agreed|late|early|about|around|over|up|nearly|almost|some|\d+)\b)(?=[^,;]{{0,100}}\b{_PAST}\b)
     [a-z] (?:as|since)\b (?=(?:the|it|they|its|no|nobody|our|their|there|each|every|all|one|two|both)\b[^,;]{{0,60}}\b(?:was|were|had|hadn't|did|didn't|has|have|could|couldn't|kept|ran|\w{{3,20}}ed)\b)
     """
@@ -94,6 +110,13 @@ BEFORE = phrases(
     result(?:ed|s|ing)? in
     (?:trigger(?:ed|s|ing)|spark(?:ed|s|ing)|provok(?:ed|es|ing)|induc(?:ed|es|ing)|precipitat(?:ed|es|ing)|prompt(?:ed|ing)|set(?:ting)? off|touch(?:ed|ing) off|unleash(?:ed|ing)|kick(?:ed|ing) off|set in (?:motion|train)|start(?:ed|ing) (?:a|the|an) {_SOME}{{0,3}}?(?:chain|cascade|spiral|avalanche|storm|loop|rebalance|flood|wave))(?! by\b)
     g(?:a|i)v(?:e|es|ing) (?:rise|way) to
+    pav(?:ed|ing) the way for
+    ensur(?:ed|ing) that
+    convinc(?:ed|ing) {_SOME}{{1,6}}?(?:of|that)
+    fe(?:d|eding) {_SOME}{{1,4}}?(?:to|into|with)
+    play(?:ed|s) (?:no|a|its|their) (?:small |big |large |major |minor )?(?:part|role)
+    (?:is|was) the reason(?: why)?
+    (?:that|this|which) (?:is|was) (?:also )?(?:why|how|what)
     br(?:ought|ings?|inging) (?:about|on)(?! by\b)
     contribut(?:ed|es|ing)(?: \w+ly)? to
     (?:exacerbat(?:ed|es|ing)|aggravat(?:ed|es|ing)|compound(?:ed|s|ing)|amplif(?:ied|ies|ying)|magnif(?:ied|ies|ying)|fuell?(?:ed|ing|s)|intensif(?:ied|ying))(?! by\b)
@@ -122,7 +145,7 @@ BEFORE = phrases(
     (?:lets?|letting)(?= {_SOME}{{1,8}}) {_THING} {_SOME}{{0,6}}?\w+
     (?:let|letting) {_SOME}{{1,5}}?(?:through|in|go|grow|run|slip|turn|pass|spread|build|pile|fill|expire|drift|happen|become|continue|reach|escape|overflow|leak|get|fall|rise|drop)
     (?:allow(?:ed|s|ing)|permitt(?:ed|ing)|enabl(?:ed|ing)) {_SOME}{{1,8}}?(?:to|through|in|into|out)
-    (?:left|leaving|leaves) {_SOME}{{1,6}}?(?:without|with|unable|unprotected|exposed|open|vulnerable|stranded|idle|stuck|in the dark|blind|short|nothing|room|no|behind|waiting|running|unpatched|unattended|empty|untouched|half|to)
+    (?:left|leaving|leaves) {_SOME}{{1,6}}?(?:without|with|unable|unprotected|exposed|open|vulnerable|stranded|idle|stuck|in the dark|blind|short|nothing|room|no|waiting|running|unpatched|unattended|empty|untouched|half|to)
     leaving \w+
     (?:forc(?:ed|es|ing)|compell(?:ed|ing)|oblig(?:ed|ing)|render(?:ed|s|ing)|condemn(?:ed|ing)) (?!by\b)\w+
     s(?:ent|end|ending|ends) {_SOME}{{1,6}}?(?:into|over|to|through|down|off|up|past|back|away|twice|out)
@@ -145,8 +168,6 @@ SO = phrases(
     and so(?! (?:far|on|forth|much|many|as|long|soon|did|do|does|too|called|is|was|were|are|have|has)\b)
     ^so(?= (?:the|when|every|each|all|no|it|they|a|an|as|nobody|our|there)\b)
     so that(?=[^,;]{{0,100}}\b(?:was|were|had|could not|couldn't|did|failed|went|got|became|\w{{3,20}}ed)\b)
-    so \w+(?: \w+){{0,4}} that
-    such (?:an? )?(?:\w+ ){{1,3}}that
     (?:therefore|thus|hence|consequently|accordingly|thereby|whereupon|thereupon)
     as a (?:direct |natural )?(?:consequence|result)(?! of)
     in consequence
@@ -156,6 +177,7 @@ SO = phrases(
     to the point (?:that|where|of)
     (?:until|till) (?:the|it|they|its|their|all|no|every|nothing|none|there) {_SOME}{{0,5}}?(?:burst|overflowed|filled|broke|collapsed|gave way|ran out|crashed|tripped|left|full|failed|exhausted|killed|stopped|gave up|overheated)
     only to (?:find|fail|crash|run|hit)
+[\u2192] ?
     (?:by|in) doing so
     [,;] (?:and |until )?(?:the |its |our |their |this |that )?(?:[\w-]+ ){{0,2}}(?:limit|ceiling|cap|quota|maximum|capacity|threshold)s?(?: of [\w-]+)? (?:was|were|had been) (?:soon |quickly |then )?(?:reached|hit|exceeded|exhausted|passed)
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pytest_modelgate.detectors.agency import acting_clauses
 from pytest_modelgate.detectors.causal_limits import (
     NEGATED,
     NO_FACTOR,
@@ -18,6 +19,7 @@ from pytest_modelgate.detectors.causal_limits import (
 )
 from pytest_modelgate.detectors.causal_words import AFTER, BEFORE, EFFECT_ON, FLAW, INADEQUATE, LABEL, SO
 from pytest_modelgate.detectors.clock import LENGTH
+from pytest_modelgate.detectors.grammar import is_human, tokens
 from pytest_modelgate.detectors.instructions import is_imperative
 from pytest_modelgate.detectors.sentences import looks_ahead, statements
 from pytest_modelgate.detectors.words import content, words
@@ -27,14 +29,7 @@ _POINTER = re.compile(
     r"(?:^|[,;:]\s*|\band\s|\u2014\s*)(?:which|this|that|these|those|it|all\sof\sthis|all\sthis|what)\W*$",
     re.IGNORECASE,
 )
-_PEOPLE = re.compile(
-    r"(?:^|[,;:\u2014] ?|\b(?:and|but|so|then|when|while|as|before|after|until) )(?:then |later |finally |in the end )?"
-    r"(?:we|i|they|he|she|you|somebody|someone|everyone|(?:(?:the|our|an?|two|three|several|many|most|some|all) )?(?:[\w-]+ ){0,2}"
-    r"(?:team|squad|crew|engineers?|on-call|operators?|staff|management|support|technicians?|colleagues?|users?|customers?"
-    r"|people|responders?|helpdesk|players|viewers|students|passengers|patients|nurses|doctors|drivers|shoppers|guests"
-    r"|members|department|vendor|netops|ops))(?: \w{2,14}ly| also| then| have| had| has| quickly)* $",
-    re.IGNORECASE,
-)
+_CLAUSE_START = re.compile(r"(?:[,;:\u2014\u2192] ?|\b(?:and|but|so|then|when|while|as|before|after|until|because) )")
 _LENGTH = re.compile(rf" {LENGTH}\b", re.IGNORECASE)
 _BE = frozenset(["is", "are", "was", "were", "be", "been", "being", "am", "get", "gets", "got", "getting", "'s", "'re"])
 _MODAL = frozenset(["will", "would", "to", "can", "could", "may", "might", "must", "should", "shall", "cannot"])
@@ -135,6 +130,7 @@ def _tells_cause(sentence: str, previous: str) -> bool:
         any(_acts(sentence, found, previous) for found in BEFORE.finditer(sentence))
         or any(_acts_on(sentence, found, previous) for found in EFFECT_ON.finditer(sentence))
         or any(_follows(sentence, found, previous) for found in SO.finditer(sentence))
+        or any(_concrete(subject) - SYMPTOM for subject in acting_clauses(sentence))
         or ((INADEQUATE.search(sentence) or FLAW.search(sentence)) is not None and len(_concrete(sentence)) > 1)
     )
 
@@ -158,6 +154,11 @@ def _first_clause(text: str) -> str:
     return text
 
 
+def _is_people(before: str) -> bool:
+    """Say whether the subject of the verb that ``before`` leads up to is a person or a group of them."""
+    return is_human(tokens(_CLAUSE_START.split(before)[-1]))
+
+
 def _subject(sentence: str, start: int, previous: str) -> str:
     """Return what stands before a verb; where that is "which" or "this", what it points to."""
     before = sentence[:start]
@@ -169,7 +170,9 @@ def _subject(sentence: str, start: int, previous: str) -> str:
 def _acts(sentence: str, found: re.Match[str], previous: str) -> bool:
     """Say whether the verb of a cause has a subject that is a factor: "an expired certificate led to"."""
     before = sentence[: found.start()]
-    return not _PEOPLE.search(before) and bool(_concrete(_subject(sentence, found.start(), previous)))
+    if words(before)[-1:] and words(before)[-1] in _BE and words(found[0])[0] not in _BE:
+        return False
+    return not _is_people(before) and bool(_concrete(_subject(sentence, found.start(), previous)))
 
 
 def _acts_on(sentence: str, found: re.Match[str], previous: str) -> bool:
@@ -179,7 +182,13 @@ def _acts_on(sentence: str, found: re.Match[str], previous: str) -> bool:
     while leading and (leading[-1] in _MODIFIERS or leading[-1].endswith("ly")):
         leading.pop()
     following = words(sentence[found.end() :])[:1]
-    if not following or following[0] in _NO_OBJECT or _PEOPLE.search(before) or _LENGTH.match(sentence, found.end()):
+    if (
+        not following
+        or sentence[found.end()] != " "
+        or following[0] in _NO_OBJECT
+        or _is_people(before)
+        or _LENGTH.match(sentence, found.end())
+    ):
         return False
     if found[0].lower().startswith("stopp") and following[0].endswith("ing"):
         return False

@@ -115,7 +115,11 @@ def _named_in_words(tokens: Sequence[str]) -> Iterator[tuple[str, ...]]:
             yield (lower,)
         elif lower in EVERYDAY or stem(lower) in GENERIC or stem(lower) in NO_NAME:
             continue
-        elif (COINED.fullmatch(lower) and lower not in COMPOUNDS) or (index == 0 and token.islower()) or (index > 0 and token[0].isupper() and not token.isupper()):
+        elif (
+            (COINED.fullmatch(lower) and lower not in COMPOUNDS)
+            or (index == 0 and token.islower())
+            or (index > 0 and token[0].isupper() and not token.isupper())
+        ):
             yield (lower,)
         elif index + 1 < len(tokens) and stem(tokens[index + 1].lower()) in KINDS and len(lower) > _SHORT:
             yield (lower, tokens[index + 1].lower())
