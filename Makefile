@@ -27,7 +27,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2
 
 setup-demo: $(VENV)-demo/.done
 setup: $(VENV)/.done

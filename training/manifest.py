@@ -32,6 +32,7 @@ def write_manifest(run: RunFolder) -> None:
         "config": config.model_dump(mode="json"),
         "config_sha256": config_sha256(config),
         "data": {
+            "version": _dataset_version(run),
             "train": [_file(path, run.root) for path in run.train_files],
             "suites": [_file(path, run.root) for path in run.suite_files],
             "system": run.system,
@@ -56,6 +57,12 @@ def write_manifest(run: RunFolder) -> None:
     partial = run.manifest.with_name(".partial-manifest.json")
     partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(run.manifest)
+
+
+def _dataset_version(run: RunFolder) -> str:
+    """Return the version of the training data: a hash of what stands in its files, whatever they are called."""
+    digests = sorted(_file(path, run.root)["sha256"] for path in run.train_files)
+    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
 
 
 def _file(path: Path, root: Path) -> dict[str, Any]:

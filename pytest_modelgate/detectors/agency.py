@@ -26,9 +26,9 @@ _IDLE = frozenset(
         switch shift transfer direct hand pay buy sell print sign publish deliver ship load unload clear drain empty calm solve
         cure save rescue protect keep show hold store include number total average measure weigh contact reveal confirm
         identify indicate suggest point prove demonstrate mean say list describe mention cover await stop halt stall freeze
-        exceed cross touch near double treble triple quadruple draw attract put set make give raise lift affect concern
+        exceed cross touch near double treble triple quadruple draw attract put set give raise lift affect concern
         involve hurt sleep dry cool warm heat believe think know expect warn alert wake announce post display report declare
-        trip hang crash run fill grow use consume spend burn earn cost gain add need deserve credit regret gather exist
+        score note refuse reject deny decline trip hang crash run fill grow use consume spend burn earn cost gain add need deserve credit regret gather exist
         contain comprise spare pick deem grant visit tour book order request offer invite thank continue keep host treat
         restore re-enable reinstate revive refill refuel settle outlast survive escape avoid dodge apply fetch fit issue order
         assume bear blame admit accept acknowledge approve sign handle process sort bypass swap isolate tighten test check
@@ -37,6 +37,12 @@ _IDLE = frozenset(
 ) - {stem(word) for word in ("trip", "fill", "consume", "burn", "bear", "use", "apply")}
 _MONITORS = frozenset(
     stem(word) for word in vocabulary("alert alarm monitor monitoring detector dashboard probe pager siren buzzer")
+)
+_MADE_NOTHING = re.compile(
+    r"(?:(?:an?|the|no|any|some|its|their|his|her) )?(?:\w+ )?(?:calls?|decisions?|changes?|reports?|notes?|points?|progress"
+    r"|sure|room|way|contact|use|good|headlines|sense|announcements?|rounds?|appearances?|coffee|list|choice|difference|start"
+    r"|recovery|return|stop|trip|news|statement|up)\b",
+    re.IGNORECASE,
 )
 _POINTERS = frozenset({"which", "that", "this", "these", "those"})
 
@@ -47,22 +53,35 @@ def acting_clauses(sentence: str) -> Iterator[str]:
 
     What persons do is left out, as is what monitoring reports. The subject "which" stands for all before it.
     """
-    start = 0
+    start, latest = 0, ""
     for end in [*_CLAUSES.finditer(sentence), None]:
         clause = sentence[start : end.start() if end else len(sentence)]
-        subject = _acting_subject(clause)
+        subject = _acting_subject(clause, latest)
+        latest = _subject_of(clause) or latest
         if subject is not None:
             yield sentence[:start] if subject.lower() in _POINTERS else subject
         start = end.end() if end else len(sentence)
 
 
-def _acting_subject(clause: str) -> str | None:
+def _subject_of(clause: str) -> str:
+    """Return what stands before the first finite verb of a clause."""
     words = tokens(clause)
+    verb = finite_verb(words)
+    return " ".join(words[: verb.index]) if verb else ""
+
+
+def _acting_subject(clause: str, latest: str) -> str | None:
+    """Return the subject of a clause if it acts; that of the clause before, ``latest``, where it has none of its own."""
+    words = tokens(clause)
+    if words and _is_past(words[0]) and latest:
+        words = [*tokens(latest), *words]
     verb = finite_verb(words)
     if verb is None or verb.tense == "present" or verb.index == 0:
         return None
     subject, index = words[: verb.index], verb.index
     if words[index].lower() == "had" and index + 1 < len(words) and _is_past(words[index + 1]):
+        if words[index + 1].lower() == "been":
+            return None
         index += 1
     elif words[index].lower() in {
         "was",
@@ -78,6 +97,8 @@ def _acting_subject(clause: str) -> str | None:
     }:
         return None
     if stem(words[index].lower()) in _IDLE or not has_object(words, index) or is_human(subject):
+        return None
+    if words[index].lower() == "made" and _MADE_NOTHING.match(" ".join(words[index + 1 :])):
         return None
     if stem(subject[-1].lower()) in _MONITORS or _LENGTH.match(" ".join(words[index + 1 :])):
         return None

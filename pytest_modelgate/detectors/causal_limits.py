@@ -137,7 +137,7 @@ REMEDY = phrases(
     r"""
     (?:we|on-call|engineers?|operators?|management|the (?:on-call|team|engineers?|crew|operators?|staff|duty|vendor))
     (?:they|people|customers|users|clients|many|some|guests|passengers|patients|players) (?:called|complained|left|gave|rang|wrote|turned|went|switched|asked|phoned|shouted|posted)
-    (?:was|were|had to be) (?:\w+ly )?(?:rolled|reverted|restarted|restored|escalated|paged|declared|called|switched|moved|informed|notified|told|asked|sent|put|replaced|rebooted|stopped|paused|disabled|turned|raised|opened|apologi\w+)
+    (?:was|were|had to be) (?:\w+ly )?(?:rolled|reverted|restarted|restored|escalated|paged|declared|called|switched|moved|informed|notified|told|asked|sent|put|replaced|rebooted|stopped|paused|disabled|turned (?:on|off)|raised|opened|apologi\w+)
     """
 )
 """Says what somebody did about it."""

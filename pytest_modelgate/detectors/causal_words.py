@@ -67,7 +67,7 @@ AFTER = phrases(
     (?:when|once)(?= (?:the|its|an?|their|our|that|this|one)(?: [\w'./-]+){{1,5}}? (?:ran out|had run out|expired|had expired|filled up|overflowed|burst|was (?:deleted|removed|revoked|dropped|renamed|disabled|unplugged|cut|exhausted|overwritten|misconfigured))\b)
     (?:blame|responsibility|fault) (?:lies?|lay|rests?|rested) (?:with|in|on)
     to blame (?:was|were|is)
-    ^(?:since|as|because|seeing that|now that)(?! (?:soon|well|for|of|a|early|late|long|then|\d|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
+    ^(?:since|as|because|seeing that|now that)(?! (?:soon|well|for|of|a|early|late|long|then|\d+|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
     [,;\u2014-] ?(?:as|since|for|seeing as|in that)\b(?! (?:well|soon|planned|expected|follows|if|though|of|many|much|long|far|an?|usual|before|did|do|does|is|was|were|required|opposed|example|instance|to|intended|described|shown|always|reported|seen|noted|recorded|mentioned|agreed|late|early|about|around|over|up|nearly|almost|some|\d+)\b)(?=[^,;]{{0,100}}\b{_PAST}\b)
     [a-z] (?:as|since)\b (?=(?:the|it|they|its|no|nobody|our|their|there|each|every|all|one|two|both)\b[^,;]{{0,60}}\b(?:was|were|had|hadn't|did|didn't|has|have|could|couldn't|kept|ran|\w{{3,20}}ed)\b)
     """

@@ -18,13 +18,14 @@ from pytest_modelgate.detectors.causal_limits import (
     VAGUE_FACTOR,
 )
 from pytest_modelgate.detectors.causal_words import AFTER, BEFORE, EFFECT_ON, FLAW, INADEQUATE, LABEL, SO
-from pytest_modelgate.detectors.clock import LENGTH
+from pytest_modelgate.detectors.clock import LENGTH, clock_times
 from pytest_modelgate.detectors.grammar import is_human, tokens
 from pytest_modelgate.detectors.instructions import is_imperative
 from pytest_modelgate.detectors.sentences import looks_ahead, statements
 from pytest_modelgate.detectors.words import content, words
 
 _CLAUSE_END = re.compile(r"[,;:()] | - |\u2014|\bbut\b")
+_ARROW = "\u2192"
 _POINTER = re.compile(
     r"(?:^|[,;:]\s*|\band\s|\u2014\s*)(?:which|this|that|these|those|it|all\sof\sthis|all\sthis|what)\W*$",
     re.IGNORECASE,
@@ -203,6 +204,8 @@ def _acts_on(sentence: str, found: re.Match[str], previous: str) -> bool:
 def _follows(sentence: str, found: re.Match[str], previous: str) -> bool:
     """Say whether "so" and the like stand between a factor and what came of it, not between a symptom and a remedy."""
     before, after = sentence[: found.start()], sentence[found.end() :]
+    if found[0].startswith(_ARROW) and clock_times(sentence):
+        return False
     cause = before if len(words(before)) > 1 else f"{previous} {before}"
     if PEOPLE_COULD_NOT.search(cause.strip()) or REMEDY.search(" ".join(after.split()[:8])):
         return False

@@ -131,9 +131,15 @@ def has_object(words: Sequence[str], index: int) -> bool:
         following = following[1:]
         if following and following[0] not in DETERMINERS:
             return False
+    if (
+        following
+        and following[0][0].isdigit()
+        and (len(following) == 1 or following[1] in _NO_OBJECT or following[1] in ",;:()")
+    ):
+        return False
     if not following or following[0] in _NO_OBJECT or following[0] in ",;:()\u2014\u2192":
         return False
-    return not following[0].endswith("ly") and not following[0].endswith("ing")
+    return not following[0].endswith("ly")
 
 
 def is_human(subject: Sequence[str]) -> bool:

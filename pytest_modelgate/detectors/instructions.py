@@ -101,6 +101,8 @@ def is_imperative(clause: str) -> bool:
     following = tokens[index + 1][0]
     if (_AFTER_NOUN.match(following) and following.lower() != "and") or not is_base(verb):
         return False
+    if following.lower().endswith("ed") and tokens[index + 2 :] and tokens[index + 2][0].lower() in _DETERMINERS:
+        return False
     if following.lower() in _DETERMINERS or verb in _WITH_CLAUSE:
         return True
     if following.lower().endswith("ing") and verb in NOUN_VERBS and verb not in {"start", "stop"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pytest_modelgate.detectors.clock import clock_times
+from pytest_modelgate.detectors.grammar import PAST_FORMS
 from pytest_modelgate.detectors.instructions import is_imperative
 from pytest_modelgate.detectors.preventive_words import (
     AGAIN,
@@ -22,6 +23,7 @@ from pytest_modelgate.detectors.preventive_words import (
     LABEL,
     LIGHT_VERBS,
     NEXT_IS,
+    NOT_NEW,
     NO_PLAN,
     NO_SUBJECT,
     OPENER,
@@ -33,6 +35,7 @@ from pytest_modelgate.detectors.preventive_words import (
     WISH,
 )
 from pytest_modelgate.detectors.sentences import statements
+from pytest_modelgate.detectors.standing_rules import assigns_action, tells_rule
 from pytest_modelgate.detectors.verbs import VERB_STEMS, is_base
 from pytest_modelgate.detectors.words import content, stem
 
@@ -46,6 +49,9 @@ _REACH = 240
 _PERFECT = re.compile(r"[^\w\s]|$| (?:after|before|been|in|at|when|if|because|and|but)\b")
 _RECURS = re.compile(
     r"\b(?:recur\w*|repeat\w*|repetition|again|reoccur\w*|future|another|next|similar)\b", re.IGNORECASE
+)
+_PURPOSE = re.compile(
+    r"\b(?:to [a-z]{3,20}|so that|so) .{0,60}\b(?:future|again|next|recurr\w*|another)\b", re.IGNORECASE
 )
 _TO_DO = re.compile(r"\bto (?P<verb>[a-z]{2,20})\b", re.IGNORECASE)
 _OBJECT = re.compile(r" (?:an?|the|its|their|each|every|all|any) ", re.IGNORECASE)
@@ -69,9 +75,11 @@ def _prevents(sentence: str) -> bool:
     labelled = LABEL.match(sentence)
     if labelled and _is_item(labelled["rest"]):
         return True
-    if WISH.search(sentence):
+    if WISH.search(sentence) or NOT_NEW.search(sentence):
         return False
-    return _is_planned(sentence) or _is_proposed(sentence) or _is_told(sentence) or _is_changed(sentence)
+    if _is_planned(sentence) or _is_proposed(sentence) or _is_told(sentence) or _is_changed(sentence):
+        return True
+    return _substance(sentence) >= _ENOUGH and (tells_rule(sentence) or assigns_action(sentence))
 
 
 def _substance(text: str) -> int:
@@ -161,6 +169,8 @@ def _is_changed(sentence: str) -> bool:
         if found["place"] or found["rule"]:
             return True
         form = (found["pp"] or found["pp2"] or found["now"]).lower()
+        if found["now"] and form in PAST_FORMS:
+            continue
         acts = found["now"] is not None and _OBJECT.match(sentence, found.end()) and stem(form) in VERB_STEMS
         if not acts and (IDLE_NOW.match(form) or form in IDLE_PARTICIPLES):
             continue
@@ -171,4 +181,5 @@ def _is_changed(sentence: str) -> bool:
     if (FROM_NOW.match(sentence) or IN_FUTURE.search(sentence)) and not HAPPENED.search(sentence):
         return True
     # Told in the past tense, only the purpose tells it from a remedy.
-    return opened and bool(_RECURS.search(sentence)) and bool(DID.search(sentence)) and not clock_times(sentence)
+    purposeful = opened or (guarded and _PURPOSE.search(sentence) is not None)
+    return purposeful and bool(_RECURS.search(sentence)) and bool(DID.search(sentence)) and not clock_times(sentence)

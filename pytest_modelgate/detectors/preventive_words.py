@@ -63,7 +63,7 @@ LIGHT_VERBS = vocabulary(
 
 IDLE_PARTICIPLES = vocabulary(
     """
-    restored recovered resumed refunded reimbursed compensated credited informed notified published communicated discussed
+    restored recovered resumed refunded reimbursed compensated credited informed notified communicated discussed
     investigated analysed analyzed remembered forgotten seen needed blamed felt missed expected known resolved fixed affected
     delayed cancelled canceled continued sorry improved cleared thanked apologised contacted remedied addressed explored
     considered looked told paid shipped delivered replayed reprocessed happened concerned interested pleased delighted
@@ -118,7 +118,8 @@ NO_PLAN = phrases(
     r"""
     no (?:[\w-]+ ){0,3}?(?:actions?|plans?|steps?|measures?|changes?|follow-?ups?|items?|decisions?|improvements?|remediation|prevention|work|fix|consequences|lessons)\b(?! (?:\w+ ){0,6}(?:without|unless|until|before|can|may|is (?:merged|deployed|applied|released)))
     nothing (?:has|have|is|was|will|more|else|further|needs?|can|could|to|about|new|specific|concrete)
-    none
+    none(?: (?:is|are|was|were|has|have|planned|needed|required|so|yet|at|of)|\W*$)
+    (?:no one|nobody|none of us) (?:intends|plans|wants|is going|has plans|means)
     not (?:yet )?(?:been )?(?:planned|decided|agreed|scheduled|foreseen|identified|defined|going to|plan|intend|be changed)
     (?:do|does|did)(?:n't| not) (?:plan|intend|propose|expect|foresee)
     to be (?:determined|decided|defined|discussed|agreed|confirmed)
@@ -129,11 +130,42 @@ NO_PLAN = phrases(
 )
 """Says that nothing is planned."""
 
+NOT_NEW = phrases(
+    r"""
+    (?:turned|voted) down
+    (?:was|were|been) (?:considered|suggested|proposed|discussed|quoted|rejected|dropped|shelved|weighed|mooted)
+    nothing (?:has|had|was|is) (?:been )?(?:decided|planned|agreed|changed)
+    not on the (?:table|agenda)
+    (?:was|were|had|is|are) already
+    already (?:had|has|compulsory|existed|exists|knew)
+    (?:has|have|had) (?:always|long|been in (?:place|the|force)|existed)
+    for (?:years|decades|ages|a long time)
+    this year included
+    as (?:usual|ever|always|designed|intended|planned)
+    (?:was|were) (?:in place|skipped|muted|found good|overlooked|ignored)
+    existed
+    made no difference
+    never fired
+    caught nothing
+    only last (?:week|month|year)
+    leave it at that
+    (?:is|are|was|were) within the
+    ^(?:the |our |its )?next [\w -]{2,40} (?:kicks? off|takes? place|begins?|starts?|opens?|is due|are due|falls? on|is on|goes on|is scheduled|arrives?|sails|departs)
+    (?:in|on) the shops
+    (?:cool head|hero\w*|superb|grateful|gratitude|thankful\w*|proud|praise\w*|kudos|well done|instincts|deserves?|professionally|calmly|admirabl\w+|excellent)
+    such (?:a )?things?
+    (?:should|must) (?:never|not) (?:have to )?(?:happen|occur)
+    should be able to
+    (?:trust|count on|expect) (?:that )?(?:everyone|everybody|people)
+    """
+)
+"""Tells of what was turned down, of what there was before, and of what only looks like an action."""
+
 WISH = phrases(
     r"""
     hopefully
     we (?:all )?(?:hope|wish|trust|regret)
-    would (?:have|be|help|like)
+    would (?:have|be|help|like|wish|make|prefer|love)
     (?:could|might|must) have (?:been|had|known|seen|\w+ed|caught|done|run|gone|come)
     (?:should|ought to) have (?:been|had|known|seen|\w+ed|caught|done|run|gone)
     should(?:n't| not) have
@@ -242,7 +274,7 @@ STATE = re.compile(
 """Says how something is now."""
 
 ARRANGED = re.compile(
-    r"\b(?:is|are|has been|have been|being)(?: now| already| also| currently)? (?:planned|scheduled|booked|budgeted|commissioned"
+    r"\b(?:is|are|has been|have been|has just been|being)(?: now| already| also| currently)? (?:planned|scheduled|booked|budgeted|commissioned"
     r"|ordered|approved|funded|underway|under way|in the works|in progress|in preparation|on order|on the roadmap|in the backlog"
     r"|foreseen|earmarked|on its way|on the way|set for|due (?:in|by|next|for|before)|slated|agreed|under construction"
     r"|in development|in hand)\b",

@@ -92,6 +92,8 @@ _CUES = vocabulary(
     """
 )
 _MAX_LISTED = 3
+_TWO = 2
+_AUXILIARY = re.compile(r"\b(?:is|are|was|were|has|have|had|will|would|can|could|must|did|does)\b", re.IGNORECASE)
 _MIN_LISTED = 4
 
 
@@ -109,12 +111,14 @@ def is_stuffing(sentence: str) -> bool:
     if named:
         rest = words(_CLAIM.sub(" ", _CRITERIA.sub(" ", sentence)).replace("_", " "))
         left = [word for word in rest if word not in _JOINING and word not in _CUES]
-        if len(left) < 2 or ("_" in "".join(named) and len(left) < _MIN_LISTED):
+        if len(left) < _TWO or ("_" in "".join(named) and len(left) < _MIN_LISTED):
             return True
+    listed = [words(piece) for piece in re.split(r"[,;/|:](?!\d)| - |\bto\b(?= )", sentence)]
+    sizes = [len(piece) for piece in listed if piece]
+    if len(sizes) > _MIN_LISTED and sum(sizes) <= _TWO * len(sizes) and not _AUXILIARY.search(sentence):
+        return True
     if _HAS_VERB.search(sentence):
         return False
-    listed = [words(piece) for piece in re.split(r"[,;/|:]| - |\bto\b(?= )", sentence)]
-    sizes = [len(piece) for piece in listed if piece]
     if len(sizes) >= _MIN_LISTED and sum(sizes) <= _MAX_LISTED * len(sizes) - len(sizes):
         return True
     joining = sum(word in _JOINING for word in found)

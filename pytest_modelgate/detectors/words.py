@@ -26,57 +26,25 @@ WORD = re.compile(r"[^\W_]++(?:'[^\W_]++)?")
 
 _IRREGULAR = {
     form: base
-    for base, forms in {
-        "begin": "began begun",
-        "break": "broke broken breakage",
-        "bring": "brought",
-        "build": "built",
-        "catch": "caught",
-        "clear": "clearance",
-        "close": "closure",
-        "come": "came",
-        "drain": "drainage",
-        "drive": "drove driven",
-        "expire": "expiry expiration",
-        "fail": "failure",
-        "fall": "fell fallen",
-        "feed": "fed",
-        "find": "found",
-        "freeze": "froze frozen",
-        "fill": "full",
-        "get": "got gotten",
-        "give": "gave given",
-        "go": "went gone",
-        "grow": "grew grown growth",
-        "hold": "held",
-        "issue": "issuance",
-        "keep": "kept",
-        "know": "knew known",
-        "leave": "left",
-        "lose": "lost loss",
-        "make": "made",
-        "open": "opening",
-        "order": "order",
-        "recover": "recovery",
-        "remove": "removal",
-        "renew": "renewal",
-        "rise": "rose risen",
-        "run": "ran",
-        "see": "saw seen",
-        "send": "sent",
-        "shrink": "shrank shrunk",
-        "sink": "sank sunk",
-        "speak": "spoke spoken",
-        "spill": "spilt spillage",
-        "stand": "stood",
-        "steal": "stole stolen",
-        "stick": "stuck",
-        "switch": "switchover",
-        "take": "took taken",
-        "tell": "told",
-        "throw": "threw thrown",
-        "write": "wrote written",
-    }.items()
+    for base, _, forms in (
+        line.strip().partition(":")
+        for line in """
+        bear:bore borne, beat:beaten, become:became, begin:began begun, bend:bent, bind:bound, bite:bit bitten, blow:blew blown,
+        break:broke broken breakage, breed:bred, bring:brought, build:built, burn:burnt, buy:bought, catch:caught,
+        choose:chose chosen, clear:clearance, cling:clung, close:closure, come:came, creep:crept, deal:dealt, dig:dug,
+        drain:drainage, draw:drew drawn, drive:drove driven, eat:ate eaten, expire:expiry expiration, fail:failure,
+        fall:fell fallen, feed:fed, feel:felt, fight:fought, fill:full, find:found, flee:fled, fly:flew flown,
+        forget:forgot forgotten, freeze:froze frozen, get:got gotten, give:gave given, go:went gone, grow:grew grown growth,
+        hang:hung, hear:heard, hide:hid hidden, hold:held, issue:issuance, keep:kept, know:knew known, lay:laid, lead:led,
+        leave:left, lend:lent, lose:lost loss, make:made, mean:meant, meet:met, open:opening, pay:paid, recover:recovery,
+        remove:removal, renew:renewal, ring:rang rung, rise:rose risen, run:ran, say:said, see:saw seen, seek:sought, sell:sold,
+        send:sent, shake:shook shaken, shoot:shot, shrink:shrank shrunk, sink:sank sunk, sit:sat, sleep:slept, slide:slid,
+        speak:spoke spoken, spend:spent, spill:spilt spillage, spin:spun, spring:sprang sprung, stand:stood, steal:stole stolen,
+        stick:stuck, strike:struck, sweep:swept, swing:swung, switch:switchover, take:took taken, teach:taught, tear:tore torn,
+        tell:told, think:thought, throw:threw thrown, undo:undid undone, wake:woke woken, wear:wore worn, win:won, wind:wound,
+        withdraw:withdrew withdrawn, write:wrote written
+        """.replace("\n", " ").split(", ")
+    )
     for form in forms.split()
 }
 _MIN_STEM = 3

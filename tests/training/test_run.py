@@ -48,6 +48,7 @@ def test_a_run_from_rows_to_gguf(project: Project, run: Callable[..., subprocess
         "tiny-Q4_K_M.gguf",
     }
     assert manifest["training"]["audit"]["rows"] == 48
+    assert len(manifest["data"]["version"]) == 64
     adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
     assert adapter["base_model_name_or_path"] == "../base"
     templates = list(folder.rglob("*.jinja"))
