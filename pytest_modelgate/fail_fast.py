@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from pytest_modelgate.evaluation import clears
+from pytest_modelgate.decision import clears
 from pytest_modelgate.gates import Gate
 from pytest_modelgate.records import Record
 from pytest_modelgate.specs import TargetKind

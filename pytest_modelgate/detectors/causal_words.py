@@ -84,7 +84,7 @@ _HARM = vocabulary(
     strangl suspend lock fill drain slow snap sever erod skew distort garbl scrambl spread propagat overfill outstrip overtax
     disconnect dislodg desynchronis desynchroniz stopp halt short-circuit upend derail hobbl sabotag complicat multipli
     invert revers swallow discard ignor rejected misapply mistook mishandl mismatch overcharg overstat understat unbalanc
-    burden encumber mired compromis expos tax weaken heat cool crush squash spoil strand
+    burden encumber mired compromis expos tax weaken heat cool crush squash spoil strand mut void jamm wedg
     """
 )
 
@@ -134,6 +134,9 @@ BEFORE = phrases(
     ma(?:de|king|kes) (?:the|it|its|every|each|all|our|their|them|both|any|most|one|two|half|some) {_SOME}{{0,4}}\w+ \w+
     (?:was|were|is|are|lay|sat|stood) (?:\w+ ){{0,2}}?(?:responsible|to blame|at fault|the culprits?|the causes?|the reasons?|the root cause|the triggers?|behind (?:the|this|it|these|all|both|\w+)|what (?:caused|triggered|led|broke|blocked|stopped|made|kept|brought|set|took|let|drove|pushed|turned|tipped|held|sent|filled|slowed|cut)|at the (?:root|heart|bottom|origin|core) of|enough to)
     (?:was|were|is|are) how
+    (?:was|is) (?:all|what|everything) (?:it|that|this) (?:took|needed|required)
+    put(?:s|ting)? {_SOME}{{1,6}}?(?:outside|beyond|on hold|at risk|out of|in doubt|in danger|under)
+    set(?:s|ting)? (?:the|a) (?:trap|scene|stage|ball|course|chain|spiral)
     (?:which|that|this|it) (?:is|was|explains|explained)(?: also| exactly| precisely| partly)? ?(?:why|how|the reason)
     play(?:ed|s|ing) (?:a|an|its|their|into) {_SOME}{{0,2}}?(?:part|role|this|the)
     (?:did not|didn't|hardly|scarcely) help

@@ -27,6 +27,18 @@ COMPOUNDS = vocabulary(
     loophole carport rapport cabinet magnet planet bonnet cornet blackbox shortcut postbox jukebox firewall
     """
 )
+# "Tank 7" is one tank; these words before a number name no thing.
+NO_NUMBERED = frozenset(
+    stem(word)
+    for word in vocabulary(
+        """
+        step version release season level phase day week month quarter year error code status page percent limit about
+        around under over above below only just some nearly almost within after before until from model patch update
+        firmware part section chapter sev priority number point degree minute hour second top last first about every
+        article rule paragraph day round episode
+        """
+    )
+)
 # Technical terms that are no components: what is measured, protocols, severities, zones of time.
 NO_COMPONENT = re.compile(
     r"p\d{1,3}|sev-?\d|prio-?\d|v?\d+(?:\.\w+)*|t[+-]\d+|\d.*%?|tls|ssl|mtls|cpu|gpu|ram|oom|i/o|io|utc|gmt|cest?|dst|http|https"
@@ -142,7 +154,7 @@ KINDS = frozenset(
         registry replica store zone firewall switch router printer scanner provider platform dashboard tunnel ledger
         feed bridge balancer exporter importer parser resolver dispatcher terminal kiosk sensor appliance pump valve breaker
         freezer fridge motor conveyor robot crane boiler chiller turbine generator compressor lift furnace reactor tank camera
-        meter drone oven mixer press battery inverter transformer antenna barrier
+        meter drone oven mixer press detector battery inverter transformer antenna barrier
         """
     )
 )

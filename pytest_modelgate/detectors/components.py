@@ -13,6 +13,7 @@ from pytest_modelgate.detectors.component_words import (
     KINDS,
     NO_COMPONENT,
     NO_NAME,
+    NO_NUMBERED,
     PLACES,
     QUALITIES,
     SYNONYMS,
@@ -28,7 +29,10 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PART = re.compile(r"[^\W_]+")
 _NUMBERED = re.compile(r"v?\d+[a-z]?")
 _STAMP = re.compile(r"^[\W\d]*(?:[ap]\.?m\b|utc\b|gmt\b|z\b)?\W*", re.IGNORECASE)
-_CAPITALS = re.compile(r"\b[A-Z][a-z]{2,30}(?: [A-Z][a-z]{2,30}){1,3}\b")
+_CAPITALS = re.compile(r"\b(?:[A-Z][a-z]{2,30}|[A-Z]{2,4})(?: [A-Z][a-z]{2,30}){1,3}\b")
+_NUMBERED_THING = re.compile(
+    r"\b([A-Za-z][a-z]{2,20}) (\d{1,4}|[A-Z])\b(?![.:%]\d|%| ?(?:percent|per cent|ms|s|min|GB|MB|C)\b)"
+)
 _MAX_NAMES = 500
 _SHORT = 2
 _LEFT_OUT = "#"
@@ -44,11 +48,14 @@ def specific_component(text: str, input_text: str) -> bool:
     """
     names = list(dict.fromkeys(_names(plain(input_text[:MAX_CHARACTERS]))))[:_MAX_NAMES]
     whole = {"".join(name) for name in names} | {"".join(_kept(name)) for name in names}
+    numbered = set(_numbered(plain(input_text[:MAX_CHARACTERS])))
     by_first: dict[str, list[tuple[tuple[str, ...], ...]]] = {}
     for name in names:
         for spelled in _spellings(name):
             for first in spelled[0]:
                 by_first.setdefault(first, []).append(spelled)
+    for name in numbered:
+        by_first.setdefault(stem(name[0]), []).append(((stem(name[0]),), (name[1],)))
     return any(_names_one(sentence, whole, by_first) for sentence in statements(text))
 
 
@@ -78,6 +85,8 @@ def _names_one(sentence: str, whole: set[str], by_first: dict[str, list[tuple[tu
 def _names(text: str) -> Iterator[tuple[str, ...]]:
     """Yield the names of components in an input, each as its parts in lower case."""
     for term in (found.partition("=")[0] for found in technical_terms(text)):
+        if re.fullmatch(r"[A-Z]{2}", term):
+            continue
         if not NO_COMPONENT.fullmatch(term) and (parts := _parts(term)):
             yield parts
     for line in text.splitlines():
@@ -88,6 +97,14 @@ def _names(text: str) -> Iterator[tuple[str, ...]]:
             parts = tuple(match[0].lower().split())
             if not any(stem(part) in NO_NAME for part in parts):
                 yield parts
+
+
+def _numbered(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the things that a number or a letter tells from others of their kind: "tank 7", "loop B"."""
+    for match in _NUMBERED_THING.finditer(text):
+        noun = match[1].lower()
+        if not noun.endswith(("s", "ed")) and stem(noun) not in NO_NUMBERED and noun not in EVERYDAY:
+            yield noun, match[2].lower()
 
 
 def _described(event: str) -> Iterator[tuple[str, ...]]:

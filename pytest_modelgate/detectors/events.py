@@ -83,7 +83,7 @@ _EVENT_WORDS = frozenset(
     for word in vocabulary(
         """
         begin start stop open call change move add clear close complete run put set turn finish end return
-        receive restore send apply live push left order state
+        receive restore send apply live push left order state show hear meet
         """
     )
 )

@@ -99,6 +99,7 @@ def is_imperative(clause: str) -> bool:
     if index + 1 == len(tokens) or not rest[:1].isspace():
         return False
     following = tokens[index + 1][0]
+    verb = verb.rpartition("-")[2]
     if (_AFTER_NOUN.match(following) and following.lower() != "and") or not is_base(verb):
         return False
     if following.lower().endswith("ed") and tokens[index + 2 :] and tokens[index + 2][0].lower() in _DETERMINERS:

@@ -23,9 +23,9 @@ from pytest_modelgate.detectors.preventive_words import (
     LABEL,
     LIGHT_VERBS,
     NEXT_IS,
-    NOT_NEW,
     NO_PLAN,
     NO_SUBJECT,
+    NOT_NEW,
     OPENER,
     PASSIVE,
     PROPOSAL,
@@ -52,6 +52,34 @@ _RECURS = re.compile(
 )
 _PURPOSE = re.compile(
     r"\b(?:to [a-z]{3,20}|so that|so) .{0,60}\b(?:future|again|next|recurr\w*|another)\b", re.IGNORECASE
+)
+_IDLE_ING = frozenset(
+    [
+        "causing",
+        "seeing",
+        "having",
+        "showing",
+        "getting",
+        "making",
+        "being",
+        "using",
+        "reporting",
+        "facing",
+        "experiencing",
+        "asking",
+        "following",
+        "awaiting",
+        "analysing",
+        "analyzing",
+        "examining",
+        "studying",
+        "discussing",
+        "considering",
+        "closing",
+        "opening",
+        "entering",
+        "leaving",
+    ]
 )
 _TO_DO = re.compile(r"\bto (?P<verb>[a-z]{2,20})\b", re.IGNORECASE)
 _OBJECT = re.compile(r" (?:an?|the|its|their|each|every|all|any) ", re.IGNORECASE)
@@ -137,11 +165,13 @@ def _is_proposed(sentence: str) -> bool:
     """Say whether something of substance is proposed, or is being done."""
     for found in PROPOSAL.finditer(sentence):
         verb = found["verb"].lower()
-        if stem(verb) not in VERB_STEMS or IDLE_NOW.match(verb) or _substance(_rest(sentence, found.end())) < _ENOUGH:
+        if IDLE_NOW.match(verb) or verb in _IDLE_ING or _substance(_rest(sentence, found.end())) < _ENOUGH:
             continue
+        # "The pods are running" is a state; "we are drafting a rule" is an action.
+        if _OBJECT.match(sentence, found.end()):
+            return True
         proposed = found[0][:3].lower() in {"rec", "sug", "pro", "adv"}
-        # "The pods are running" is a state; "we are adding an alarm" is an action.
-        if proposed or AGAIN.search(sentence) or not GUARD.isdisjoint(content(sentence)):
+        if stem(verb) in VERB_STEMS and (proposed or AGAIN.search(sentence) or not GUARD.isdisjoint(content(sentence))):
             return True
     return False
 

@@ -67,7 +67,7 @@ IDLE_PARTICIPLES = vocabulary(
     investigated analysed analyzed remembered forgotten seen needed blamed felt missed expected known resolved fixed affected
     delayed cancelled canceled continued sorry improved cleared thanked apologised contacted remedied addressed explored
     considered looked told paid shipped delivered replayed reprocessed happened concerned interested pleased delighted
-    committed determined convinced expired failed stopped broken crashed died lost become been happened begun started ended
+    committed determined convinced expired failed stopped broken crashed died lost become been hoped feared happened begun started ended
     """
 )
 """The same in the passive voice."""
@@ -184,7 +184,8 @@ WISH = phrases(
 """Wishes for something, or says what should have been."""
 
 NO_SUBJECT = re.compile(
-    r"\b(?:nothing|nobody|no-one|no one|something|somebody|someone|anything|more|steps|measures)\s*$", re.IGNORECASE
+    r"\b(?:nothing|nobody|no-one|no one|something|somebody|someone|anything|more|steps|measures)(?: (?:had|has|have|was|is|were))?\s*$",
+    re.IGNORECASE,
 )
 TOLD_THAT = re.compile(
     r"\b(?:told|knew|known|assumed|thought|said|believed|warned|realised|realized|noticed|reported|knowing|aware|required)\b"

@@ -133,7 +133,7 @@ def statements(text: str) -> list[str]:
 
 
 _AHEAD = re.compile(
-    r"\b(?:will|won't|shall|going to|gonna|must|should(?! have\b)|(?:we|team|they) plans? to|intends? to|propose|from now on"
+    r"\b(?:will|won't|shall|going to|gonna|must(?! *(?:[.,;]|$))|should(?! have\b)|(?:we|team|they) plans? to|intends? to|propose|from now on"
     r"|going forward|henceforth|next time|never again|in (?:the )?future|(?:is|are) to be|to prevent|recurrence|prevention"
     r"|action items?|follow-?up|(?:is|are|has|have|been|be|can|cannot) now"
     r"|now (?!took|had|was|were|went|came|ran|\w+ed\b))\b|'ll\b",

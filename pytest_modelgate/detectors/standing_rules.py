@@ -22,9 +22,11 @@ DATED = phrases(
     (?:this|next) (?:week|month|quarter|sprint|year|term|season|summer|spring|autumn|winter|release)
     (?:tonight|tomorrow)
     (?:ships?|goes|go|comes|is|are) (?:out |live |in |into )?(?:with|on|in|from|to) (?:{_DAY}|{_MONTH}|\\d|the next|next|version|v\\d|effect|force|service|production)
-    (?:goes|go|is|are) live
+    (?:goes|go|is|are|went) live
+    from (?:the )?(?:next|coming) [\w ]{{2,30}} on(?:wards?)?
     (?:due|eta|deadline):? (?:in|by|on|before|next|{_DAY}|{_MONTH}|\\d)
     sprint \d+
+    (?:merged|shipped|rolled out|went out|goes out|deployed|signed|released|switched on|added|agreed|decided|adopted) (?:yesterday|today|tonight|last night|on (?:{_DAY})|this (?:morning|afternoon|week))
     in (?:two|three|four|six|\d+) (?:days|weeks|months)
     (?:going forward|from now on|henceforth|in future|in the future|from here on|hereafter|permanently|for good|from then on)
     """
@@ -76,6 +78,11 @@ _ASSIGNED = re.compile(
 _PLURALS = frozenset(
     {"we", "they", "you", "people", "staff", "police", "crew", "team", "and", "children", "men", "women"}
 )
+# Verbs that no instruction begins with.
+_OTHER_VERBS = frozenset(
+    {"come", "wipe", "stand", "sit", "live", "move", "belong", "apply", "text", "bail", "precede", "own", "vet", "fit"}
+)
+_PREPOSITIONS = frozenset({"of", "to", "in", "on", "at", "with", "for", "from", "by", "between", "under"})
 _NO_ASSIGNEE = re.compile(
     r"\b(?:attempts?|efforts?|failure|plans?|need|decision|request|time|way|able|unable|due|thanks|owing|access|up|down|next|prior"
     r"|according|back|close|contrary|related|subject|want|failed|tried|had|has|used|in order)$",
@@ -113,16 +120,21 @@ def tells_rule(sentence: str) -> bool:
 def _is_present(words: Sequence[str], index: int) -> bool:
     """Say whether the word at ``index`` may be a verb in the present tense that agrees with the noun before it."""
     word, before = words[index].lower(), words[index - 1].lower()
-    if before in DETERMINERS or before in {"of", "to", "in", "on", "at", "with", "for", "from"} or not word.isalpha():
+    if before in DETERMINERS or before in _PREPOSITIONS or not word.isalpha():
         return False
-    plural = (before.endswith("s") and not before.endswith(("ss", "us", "is"))) or before in _PLURALS
-    if is_base(word):
-        return plural or before in {"now", "also"}
+    # The verb agrees with the noun before it, or with the first noun: "edits to the table require".
+    head = next((words[step - 1].lower() for step in range(1, index) if words[step].lower() in _PREPOSITIONS), before)
+    if is_base(word) or word in _OTHER_VERBS:
+        return _is_plural(before) or _is_plural(head) or before in {"now", "also"}
     singular = (
         word.removesuffix("es") if word.endswith(("ches", "shes", "sses", "xes", "oes")) else word.removesuffix("s")
     )
     singular = f"{word[:-3]}y" if word.endswith("ies") else singular
-    return singular != word and not plural and is_base(singular)
+    return singular != word and not _is_plural(before) and (is_base(singular) or singular in _OTHER_VERBS)
+
+
+def _is_plural(noun: str) -> bool:
+    return noun in _PLURALS or (noun.endswith("s") and not noun.endswith(("ss", "us", "is")))
 
 
 def assigns_action(sentence: str) -> bool:

@@ -23,6 +23,7 @@ _CONNECTIVE = re.compile(
     r"|in\sthe\s(?:wake|aftermath|middle|midst|course|run-up)\s(?:of|to)|on\sthe\s(?:heels|back|eve|day|night|morning)\sof"
     r"|at\sthe\s(?:very\s)?(?:start|beginning|end|height|peak|time|moment|point|outset|onset|close)\s(?:of|that|when)"
     r"|from\sthe\s(?:very\s)?(?:start|beginning|moment|point|time|minute)\s(?:of|that|when|on)?"
+    r"|from\sthe\s(?:very\s)?(?:first|second|third|fourth|fifth|\w+th)\s(?:minute|hour|second|moment)\sof"
     r"|with\sthe\s(?:start|beginning|end|onset)\sof|ahead\sof|preced(?:ed|ing)|predat(?:ed|es)"
     r"|(?:followed|came|hit|arrived|happened|began|started|struck|set\sin|collapsed|failed|kicked\sin)\s(?:\w{1,14}ly\s)?"
     r"(?:straight\s|right\s|hard\s|hot\s)?(?:on|upon)"
@@ -38,6 +39,15 @@ _COUNTED = re.compile(
     rf"\b{LENGTH} (?:or so )?(?:later|earlier|afterwards?|beforehand|thereafter|(?:on|in)(?=[,;.:]|$)|after|before|into|past"
     rf"|prior to|following|from the|until|till|passed|elapsed|went by|had gone by|had passed)\b"
     rf"|\b(?:within|inside) (?:of )?(?:the (?:first|next) {LENGTH}|{LENGTH} of)\b",
+    re.IGNORECASE,
+)
+# A length of time before or after something is told of what happened, also where other words name the event.
+_SINCE = re.compile(
+    r"(?:minute|hour|quarter|second)s?(?: of an hour)? (?:later|earlier|after|before|into|following|prior to)$",
+    re.IGNORECASE,
+)
+_USUALLY = re.compile(
+    r"^(?:every|each) (?:morning|evening|night|day|week|month|year|time)\b|\b(?:usually|always|typically)\b",
     re.IGNORECASE,
 )
 _SPAN = re.compile(
@@ -56,7 +66,7 @@ _SEQUENCE = re.compile(
 _ELSEWHERE = re.compile(
     r"\b(?:last|previous|earlier\sthis|this|next|past)\s(?:year|month|week|quarter|spring|summer|autumn|fall|winter|sprint"
     r"|season)|\b(?:years?|months?|weeks?|quarters?|days?)\s(?:ago|earlier|before|back|later)|\bago\b|\b(?:some|several|many)\s"
-    r"(?:years|months|weeks|days)\b|\bin\sthe\spast\b|\bhistorically\b|\bafter\sall\b",
+    r"(?:years|months|weeks|days)\b|\bin\sthe\spast\b|\bhistorically\b|\bafter\sall(?=[,.;]|$)",
     re.IGNORECASE,
 )
 _HABIT = re.compile(r"\b(?:each|every|any|whenever|usually|normally|always|generally|typically)\b", re.IGNORECASE)
@@ -92,7 +102,10 @@ def _ties_events(sentence: str, events: Events) -> bool:
     """Say whether an event of the input stands with a word that orders it, or with a length of time."""
     if _ELSEWHERE.search(sentence):
         return False
-    if _COUNTED.search(sentence) and events.shared(sentence) > 0:
+    if _USUALLY.search(sentence):
+        return False
+    counted = _COUNTED.search(sentence)
+    if counted and (events.shared(sentence) > 0 or _SINCE.search(counted[0])):
         return True
     for match in _SPAN.finditer(sentence):
         ends = match["a"] or match["c"], match["b"] or match["d"]

@@ -13,12 +13,12 @@ PLAIN_VERBS = vocabulary(
     commit compare compile complete compress configure confirm connect consolidate consult contact continue convert
     coordinate correct create customise customize deactivate declare decline decode decommission decouple decrease
     dedent delete deliver deny deprecate describe detach detect determine develop disable disallow disconnect
-    discuss dispose divide document double downgrade download drain duplicate edit educate eliminate email empty
+    discard discuss dispose divide document double downgrade download drain duplicate edit educate eliminate email empty
     enable encode encrypt enforce enlarge enrich ensure enter erase escalate establish evaluate examine exchange
     execute expand expire explain expose extend extract fetch file fill find finish fit fix flush follow format
-    forward freeze gather generate get give go grant guarantee handle harden identify implement improve include
+    forward freeze gain gather generate get give go grant guarantee handle harden identify implement improve include
     incorporate indent inform initialise initialize initiate inject insert inspect install instruct instrument
-    integrate introduce invalidate invert investigate invite invoke isolate keep leave let limit lower maintain
+    integrate introduce invalidate invert investigate invite invoke isolate join keep leave let limit lower maintain
     make measure merge migrate minimise minimize modify monitor mount move mute navigate notify obtain omit open
     optimise optimize organise organize outline override overwrite pause perform permit persist place postpone
     prefer prefix prepare prepend press prevent prioritise prioritize proceed prohibit promote protect prove
@@ -26,7 +26,7 @@ PLAIN_VERBS = vocabulary(
     reboot rebuild recalibrate recheck reclaim recommend reconcile reconfigure recreate recycle redeploy redesign
     redirect reduce redo refactor refer refill reformat refresh refuse regenerate register reindex reinstall
     reinstate reject relabel relax reload relocate remember remind remove rename renew reopen reorder repair repeat
-    rephrase replace replicate reproduce require reroute rerun reschedule reserve reset resize resolve respond
+    rephrase replace replicate reproduce require refit retrofit reroute rerun reschedule reserve reset resize resolve respond
     restore restrict retain retest retire retrain retrieve retry retune reuse revert review revise revoke rewrite
     rinse rollback rotate save schedule secure segment select send separate serialise serialize shorten shrink
     simplify simulate sign skip smooth speak specify speed split standardise standardize stagger stay strengthen

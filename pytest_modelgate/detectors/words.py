@@ -109,5 +109,7 @@ _EVERYDAY_STEMS = frozenset(stem(word) for word in EVERYDAY)
 
 def content(text: str) -> list[str]:
     """Return the stems of the words of ``text`` that say what it is about: no everyday words, no bare numbers."""
-    found = (stem(word) for word in words(text) if not word.isdigit())
-    return [word for word in found if len(word) > 1 and word not in _EVERYDAY_STEMS]
+    found = (word for word in words(text) if not word.isdigit() and word not in EVERYDAY)
+    # "hearing" and "opening" are nouns of their own, whatever "hear" and "open" are.
+    kept = (stem(word) for word in found if word.endswith("ing") or stem(word) not in _EVERYDAY_STEMS)
+    return [word for word in kept if len(word) > 1]

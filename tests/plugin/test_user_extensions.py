@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelgate import evaluation
+from pytest_modelgate import measuring
 from pytest_modelgate.contracts import bounded
 from tests.conftest import HEAD
 
@@ -324,7 +324,7 @@ def test_a_metric_that_goes_wrong_is_incomplete(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, limit: str
 ) -> None:
     """Whatever a metric does that is no figure is said under its name, and blocks."""
-    monkeypatch.setattr(evaluation, "OWN_METRIC_SECONDS", 0.2)
+    monkeypatch.setattr(measuring, "OWN_METRIC_SECONDS", 0.2)
     project.write("my_wrongs.py", f"from pytest_modelgate.metrics import Measurement, own_share\n{code}\n")
     if "own_share\ndef" in code and "max" in limit:
         limit = "min = 0.5"

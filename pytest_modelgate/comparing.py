@@ -1,0 +1,164 @@
+"""Judge a gate's comparative limits: against the last release, against a control, in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pytest_modelgate.baselines import Baseline
+from pytest_modelgate.decision import Bound, decide, missing, result_of
+from pytest_modelgate.gates import CaseKey, Gate, GateOutcome, GateResult
+from pytest_modelgate.measuring import (
+    NOTHING_IN_COMMON,
+    Findings,
+    Records,
+    measure_performance,
+    measure_records,
+    why_no_baseline,
+)
+from pytest_modelgate.metrics import NOTHING, Measurement, Pool
+from pytest_modelgate.metrics.measurement import Bounds
+from pytest_modelgate.paired import difference, discordant, of_the_same_cases
+from pytest_modelgate.statistics import mcnemar
+from pytest_modelgate.tables import IncreaseTable
+
+
+def judge_regression(gate: Gate, name: str, target: str, task: str, findings: Findings, records: Records) -> GateResult:
+    """Compare one task's cases with the baseline: a drop in one task is not made good by another."""
+    margin = gate.table.max_regression or 0.0
+    limit = {"max_regression": margin}
+    baseline = findings.baseline
+    own = {key: its for key, its in gate.cases.items() if its == task}
+    cases = {} if baseline is None else {key: its for key, its in own.items() if key in baseline.records}
+    reason = why_no_baseline(baseline, (task,)) or (None if cases else NOTHING_IN_COMMON)
+    if baseline is None or reason is not None:
+        return without_baseline(gate, name, target, limit, str(reason), findings, own)
+    now, gap = measure_records(gate, records, cases)
+    before, gap_before = measure_records(gate, baseline.records, cases)
+    change = difference(now, before)
+    if gap or gap_before or change.value is None:
+        reason = gap or gap_before or "not evaluated: no case counts both now and in the baseline"
+        return result_of(gate, name, target, limit, now, *missing(reason))
+    worse = -1.0 if gate.metric.better == "higher" else 1.0
+    outcome, reason = _decide_change(gate, change, "min", margin, worse, f"than the baseline in task {task!r}")
+    if now.pool is not None and before.pool is not None and now.pool.is_share:
+        reason += _describe_discordant(gate, *of_the_same_cases(now.pool, before.pool))
+    return result_of(gate, name, target, limit, now, outcome, reason, baseline=before.value, interval=change.interval)
+
+
+def judge_uplift(
+    gate: Gate, name: str, target: str, control: str, least: float, findings: Findings, records: Mapping[str, Records]
+) -> GateResult:
+    """Compare with a control of the same run."""
+    limit = {f"uplift_over.{control}": least}
+    if control not in findings.controls:
+        return result_of(
+            gate, name, target, limit, NOTHING, *missing(f"not evaluated: control {control!r} was not run")
+        )
+    now, gap = measure_records(gate, records[target], gate.cases)
+    theirs, their_gap = measure_records(gate, records[control], gate.cases)
+    if gap is not None or their_gap is not None:
+        reason = gap or f"{their_gap} for control {control!r}"
+        return result_of(gate, name, target, limit, now, *missing(reason))
+    change = difference(now, theirs)
+    if change.value is None:
+        return result_of(gate, name, target, limit, now, *missing("not evaluated: no case can be compared"))
+    better = 1.0 if gate.metric.better == "higher" else -1.0
+    gained = replace(change, value=better * change.value, bounds=_signed(change, better))
+    outcome, reason = decide(gate, "min", least, gained, f"better than {control}: ")
+    return result_of(gate, name, target, limit, now, outcome, reason, baseline=theirs.value, interval=change.interval)
+
+
+def judge_increase(gate: Gate, name: str, target: str, table: IncreaseTable, findings: Findings) -> GateResult:
+    """Compare a time with the one recorded with the baseline, if it was measured on this machine."""
+    limit = {"max_increase.ratio": table.ratio, "max_increase.ms": table.ms}
+    measured, gap = measure_performance(gate, findings.performances.get(target))
+    baseline = findings.baseline
+    recorded = None if baseline is None else baseline.performance
+    if gap is not None:
+        return result_of(gate, name, target, limit, measured, *missing(gap))
+    if recorded is None:
+        reason = "not evaluated: the baseline holds no time that was measured on this machine"
+        return replace(result_of(gate, name, target, limit, measured, "not evaluated", reason), blocks=False)
+    before = gate.metric.function(recorded, *gate.arguments)
+    if before.value is None or measured.value is None:
+        return result_of(gate, name, target, limit, measured, *missing("not evaluated: the baseline measured nothing"))
+    # Both must be exceeded: a ratio alone cries wolf over fractions of a millisecond.
+    allowed = max(before.value * table.ratio, before.value + table.ms)
+    outcome: GateOutcome = "passed" if measured.value <= allowed else "failed"
+    sign = "<=" if outcome == "passed" else ">"
+    reason = f"{measured.value:.4g} ms {sign} {allowed:.4g} ms allowed; the baseline took {before.value:.4g} ms"
+    return result_of(gate, name, target, limit, measured, outcome, reason, baseline=before.value)
+
+
+def _decide_change(
+    gate: Gate, change: Measurement, bound: Bound, margin: float, worse: float, than: str
+) -> tuple[GateOutcome, str]:
+    """Decide whether a change for the worse stays within ``margin``."""
+    drop = worse * (change.value or 0.0)
+    better = replace(change, value=-drop, bounds=_signed(change, -worse))
+    outcome, told = decide(gate, bound, -margin, better)
+    if change.n < gate.table.min_n:
+        return outcome, told
+    points = f"{abs(drop):.4g} {'worse' if drop > 0 else 'better'} {than}"
+    if gate.table.confidence is None:
+        return outcome, f"{points}, {margin:g} worse is allowed"
+    if better.bounds is None:
+        return outcome, f"{points}; no bound at n = {change.n}"
+    low, high = better.bounds(gate.table.confidence)
+    sure = f"with {gate.table.confidence:.0%} confidence between {_signed_text(low)} and {_signed_text(high)}"
+    return outcome, f"{points}, {sure}; {margin:g} worse is allowed"
+
+
+def _signed(change: Measurement, sign: float) -> Bounds | None:
+    """Return the bounds of a change in the direction in which more is better."""
+    bounds = change.bounds
+    if bounds is None or sign > 0:
+        return bounds
+
+    def turned(confidence: float) -> tuple[float, float]:
+        low, high = bounds(confidence)
+        return -high, -low
+
+    return turned
+
+
+def _signed_text(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _describe_discordant(gate: Gate, now: Pool, before: Pool) -> str:
+    """Say how many cases changed sides, and how often chance alone does that."""
+    fewer, more = discordant(now, before)
+    harmed, helped = (fewer, more) if gate.metric.better == "higher" else (more, fewer)
+    return (
+        f" ({harmed} cases lost, {helped} won, exact McNemar p = {mcnemar(harmed, helped):.3g})"
+        if harmed or helped
+        else ""
+    )
+
+
+def without_baseline(
+    gate: Gate,
+    name: str,
+    target: str,
+    limit: dict[str, float],
+    reason: str,
+    findings: Findings,
+    cases: Mapping[CaseKey, str],
+) -> GateResult:
+    """Say loudly that there is nothing to compare ``cases`` with; it blocks unless all of them are new."""
+    result = result_of(gate, name, target, limit, NOTHING, "not evaluated", reason)
+    return replace(result, blocks=result.blocks and not findings.accepting and not _are_new(cases, findings.baseline))
+
+
+def _are_new(cases: Mapping[CaseKey, str], baseline: Baseline | None) -> bool:
+    """Say whether ``cases`` could not have been accepted before: not edited, judged by other rules, or renamed."""
+    if baseline is None:
+        return True
+    tasks = set(cases.values())
+    was_renamed = bool(baseline.gone and tasks.difference(baseline.tasks)) or not baseline.shrunk.isdisjoint(tasks)
+    if was_renamed or any(baseline.differences.get(task) for task in tasks):
+        return False
+    known = {*baseline.records, *baseline.edited}
+    return known.isdisjoint(cases)
