@@ -28,7 +28,7 @@ _IDLE = frozenset(
         identify indicate suggest point prove demonstrate mean say list describe mention cover await stop halt stall freeze
         exceed cross touch near double treble triple quadruple draw attract put set give raise lift affect concern
         involve hurt sleep dry cool warm heat believe think know expect warn alert wake announce post display report declare
-        score note refuse reject deny decline trip hang crash run fill grow use consume spend burn earn cost gain add need deserve credit regret gather exist
+        score fail note refuse reject deny decline trip hang crash run fill grow use consume spend burn earn cost gain add need deserve credit regret gather exist
         contain comprise spare pick deem grant visit tour book order request offer invite thank continue keep host treat
         restore re-enable reinstate revive refill refuel settle outlast survive escape avoid dodge apply fetch fit issue order
         assume bear blame admit accept acknowledge approve sign handle process sort bypass swap isolate tighten test check

@@ -18,7 +18,7 @@ VAGUE = frozenset(
         contribution trigger result lead effect consequence explanation explain timeline application platform software
         infrastructure environment component degradation unavailable anomaly summary report document problematic
         complex challenge challenging hiccup mishap beyond control unhappy angry annoyed upset frustrated misfortune luck
-        unlucky unlikely fault faulty defect bug
+        unlucky unlikely worried anxious afraid scared impatient tired bored curious fault faulty defect bug
         """
     )
 )
@@ -63,6 +63,8 @@ UNKNOWN = phrases(
     cannot (?:yet )?(?:know|say|tell|explain|understand|establish|determine) (?:whether|if|which|why|what|how|where)
     whatever(?: the)? (?:reasons?|causes?|caused|it was|made|triggered)
     for (?:some|whatever|an? (?:unknown|unclear|unexplained)|unknown|unclear|unexplained|no (?:apparent|obvious|clear|known)|reasons)(?: unknown| as yet unknown)? ?reasons?
+    for (?:a (?:number|variety|range|host) of|several|various|many|different|all sorts of|multiple|technical|internal) reasons
+    something (?:was|is|went|had gone|has gone|must have gone) (?:off|wrong|amiss|awry|not)
     for reasons (?:unknown|that|which|we|not|nobody|still|yet)
     no (?:(?:clear|obvious|single|definite|root|known|likely|plausible|particular) )*(?:cause|reason|explanation|culprit)
     (?:causes?|reasons?) (?:is|are|was|were)(?: being| still| currently)* (?:sought|investigated|discussed|debated|analysed|analyzed)
@@ -84,6 +86,10 @@ NO_FACTOR = phrases(
     r"""
     contribut\w+ to (?:this|the|our|that|a) (?:[\w-]+ ){0,2}?(?:document|report|summary|review|discussion|response|fix|recovery|analysis|write-?up|investigation|post-?mortem|meeting|call|solution|effort|resolution|project)
     led by
+    ^factor in
+    ^(?:many |our |special |warm )?thanks to (?:the|our|all|everyone|everybody) (?:[\w-]+ ){0,2}?(?:engineers?|teams?|staff|crew|everyone|colleagues|operators?|people|vendor|customers|night shift|technicians?)
+    so as (?:not )?to
+    because [\w' -]{0,30}(?:stopped working|did not work|didn't work|was not working|wasn't working|worked badly|misbehaved|acted up|had (?:problems|issues|trouble|difficulties))
     led to (?:this|the) (?:document|report|summary|review|meeting|discovery|discussion|resolution|fix|recovery|restoration|solution|conclusion)
     trigger\w* (?:the|an?|our|its|their) (?:[\w-]+ ){0,3}?(?:process|procedure|runbook|playbook|protocol|review|alerts?|alarms?|page|pager|notification|escalation|incident|response|investigation|plan|bridge|call)
     (?:alerts?|alarms?|monitors?|pages?) (?:was |were |had been )?triggered
@@ -120,7 +126,7 @@ RECOVERY = phrases(
     (?:was|were) fixed
     put right
     worked again
-    came back (?:up|online|to)
+    came back (?:up|online|to (?:normal|life|service|its|their))
     """
 )
 """Says that the incident ended."""

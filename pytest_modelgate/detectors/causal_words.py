@@ -34,10 +34,15 @@ AFTER = phrases(
     (?:fell|fallen) (?:victim|foul|prey) (?:to|of)
     (?:succumb|suffer)(?:ed|s)? (?:to|from)
     (?:drown|suffocat|chok|starv)(?:ed|ing) (?:in|under|of|for)
-    (?:deprived|starved|robbed|stripped|bereft|short|bled|out) of
+    (?:deprived|starved|robbed|stripped|bereft) of
+    but for
+    by way of
+    the story of
+    for (?:an?|one|the) (?:simple|single|plain|good|banal|trivial|silly|obvious) reasons?(?=[:,;])
+    [a-z] (?:as|since) (?=[\w'-]+(?: [\w'-]+){{0,5}}? (?:was(?! being)|were(?! being)|had|could not|did not|couldn't|didn't|hadn't|wasn't|weren't|lacked|never|only|no longer)\b)
     (?:undone|ruined|defeated|wrecked|spoiled|tripped up|caught out|thrown|fooled|misled|tricked|brought low|let down|outdone) by
     (?:originat|start|beg[aiu]n|root)(?:ed|s)? (?:in|with)
-    (?:goes|go|went|dates?|dated|harks?) back to
+    (?:goes|go|dates?|dated|harks?) back to
     (?:lies|lay|lie) in
     ensued from
     owed (?:its|their|to)
@@ -67,7 +72,7 @@ AFTER = phrases(
     (?:when|once)(?= (?:the|its|an?|their|our|that|this|one)(?: [\w'./-]+){{1,5}}? (?:ran out|had run out|expired|had expired|filled up|overflowed|burst|was (?:deleted|removed|revoked|dropped|renamed|disabled|unplugged|cut|exhausted|overwritten|misconfigured))\b)
     (?:blame|responsibility|fault) (?:lies?|lay|rests?|rested) (?:with|in|on)
     to blame (?:was|were|is)
-    ^(?:since|as|because|seeing that|now that)(?! (?:soon|well|for|of|a|early|late|long|then|\d+|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
+    ^(?:since|because|seeing that|now that|as(?= [^,]{{0,60}}\b(?:was|were|had|is|are|could not|couldn't|did not|didn't)\b))(?! (?:soon|well|for|of|a|early|late|long|then|\d+|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
     [,;\u2014-] ?(?:as|since|for|seeing as|in that)\b(?! (?:well|soon|planned|expected|follows|if|though|of|many|much|long|far|an?|usual|before|did|do|does|is|was|were|required|opposed|example|instance|to|intended|described|shown|always|reported|seen|noted|recorded|mentioned|agreed|late|early|about|around|over|up|nearly|almost|some|\d+)\b)(?=[^,;]{{0,100}}\b{_PAST}\b)
     [a-z] (?:as|since)\b (?=(?:the|it|they|its|no|nobody|our|their|there|each|every|all|one|two|both)\b[^,;]{{0,60}}\b(?:was|were|had|hadn't|did|didn't|has|have|could|couldn't|kept|ran|\w{{3,20}}ed)\b)
     """
@@ -111,6 +116,8 @@ BEFORE = phrases(
     (?:trigger(?:ed|s|ing)|spark(?:ed|s|ing)|provok(?:ed|es|ing)|induc(?:ed|es|ing)|precipitat(?:ed|es|ing)|prompt(?:ed|ing)|set(?:ting)? off|touch(?:ed|ing) off|unleash(?:ed|ing)|kick(?:ed|ing) off|set in (?:motion|train)|start(?:ed|ing) (?:a|the|an) {_SOME}{{0,3}}?(?:chain|cascade|spiral|avalanche|storm|loop|rebalance|flood|wave))(?! by\b)
     g(?:a|i)v(?:e|es|ing) (?:rise|way) to
     pav(?:ed|ing) the way for
+    open(?:ed|ing) (?:the )?(?:door|doors|way|gates?|path)s? (?:to|for)
+    did (?:it|the rest|the damage|for)
     ensur(?:ed|ing) that
     convinc(?:ed|ing) {_SOME}{{1,6}}?(?:of|that)
     fe(?:d|eding) {_SOME}{{1,4}}?(?:to|into|with)
@@ -143,7 +150,8 @@ BEFORE = phrases(
     (?:was|were) {_SOME}{{0,2}}?(?:a|another|one|the|an) {_SOME}{{0,2}}?(?:factors?|causes?|reasons?)
     (?:explain(?:s|ed)|account(?:s|ed) for) (?:why|how|the|this|most|much|many|half)
     (?:underl(?:ay|ies)|la[yi]n? behind|lies behind|stood behind)
-    (?:which |this |that )?meant
+    (?:which |this |that |and )meant
+    meant (?:that|the|no|there|every|all|an?|it|we|nobody|nothing|any|each|its|both)
     mean(?:s|ing) (?:that|the|no|every|all|each|there|nobody|it|we|any|a|an)
     (?:lets?|letting)(?= {_SOME}{{1,8}}) {_THING} {_SOME}{{0,6}}?\w+
     (?:let|letting) {_SOME}{{1,5}}?(?:through|in|go|grow|run|slip|turn|pass|spread|build|pile|fill|expire|drift|happen|become|continue|reach|escape|overflow|leak|get|fall|rise|drop)
@@ -175,7 +183,7 @@ SO = phrases(
     as a (?:direct |natural )?(?:consequence|result)(?! of)
     in consequence
     for (?:this|that) reason
-    in turn
+    (?:which|and|this) in turn
     with the (?:result|effect|consequence) (?:that|of)
     to the point (?:that|where|of)
     (?:until|till) (?:the|it|they|its|their|all|no|every|nothing|none|there) {_SOME}{{0,5}}?(?:burst|overflowed|filled|broke|collapsed|gave way|ran out|crashed|tripped|left|full|failed|exhausted|killed|stopped|gave up|overheated)
@@ -205,6 +213,10 @@ INADEQUATE = phrases(
     [;:] with (?:just|only|no|so|too|barely|nothing|nobody|neither|hardly)\b[^,;]{{4,120}},
     with [^,;]{{2,60}} (?:that|so|this|too) (?:low|high|small|short|large|tight|few|many|long|slow|old|full)
     ^(?:without|lacking|for lack of|in the absence of|absent) (?!delay|doubt|warning|notice|exception|further)[^,;]{{4,160}}
+    ^if [^,;]{{4,100}} had [^;]{{4,160}}\bwould
+    (?:could|would|did) no longer \w+(?=.{{0,80}}$)
+    no [\w-]+, no [\w-]+
+    too [\w-]+ (?:to|for)
     ^(?:had|were) [^,;]{{4,100}}, [^.]{{4,100}}\bwould
     (?:ran|outgrew|grown|grew|went) (?:\w+ ){{0,2}}(?:past|beyond|over) (?:its|the|their)
     """

@@ -17,11 +17,13 @@ from pytest_modelgate.detectors.causal_limits import (
     VAGUE,
     VAGUE_FACTOR,
 )
+from pytest_modelgate.detectors.causal_signs import is_done_by_a_thing, weigh
 from pytest_modelgate.detectors.causal_words import AFTER, BEFORE, EFFECT_ON, FLAW, INADEQUATE, LABEL, SO
 from pytest_modelgate.detectors.clock import LENGTH, clock_times
 from pytest_modelgate.detectors.grammar import is_human, tokens
 from pytest_modelgate.detectors.instructions import is_imperative
 from pytest_modelgate.detectors.sentences import looks_ahead, statements
+from pytest_modelgate.detectors.vocabulary import vocabulary
 from pytest_modelgate.detectors.words import content, words
 
 _CLAUSE_END = re.compile(r"[,;:()] | - |\u2014|\bbut\b")
@@ -32,71 +34,34 @@ _POINTER = re.compile(
 )
 _CLAUSE_START = re.compile(r"(?:[,;:\u2014\u2192] ?|\b(?:and|but|so|then|when|while|as|before|after|until|because) )")
 _LENGTH = re.compile(rf" {LENGTH}\b", re.IGNORECASE)
-_BE = frozenset(["is", "are", "was", "were", "be", "been", "being", "am", "get", "gets", "got", "getting", "'s", "'re"])
-_MODAL = frozenset(["will", "would", "to", "can", "could", "may", "might", "must", "should", "shall", "cannot"])
-_MODIFIERS = frozenset(
-    [
-        "not",
-        "also",
-        "then",
-        "only",
-        "further",
-        "so",
-        "badly",
-        "quickly",
-        "soon",
-        "again",
-        "still",
-        "already",
-        "therefore",
-        "thus",
-        "thereby",
-    ]
+_BE = vocabulary(
+    """
+    is are was were be been being am get gets got getting 's 're
+    """
+)
+_MODAL = vocabulary(
+    """
+    will would to can could may might must should shall cannot
+    """
+)
+_MODIFIERS = vocabulary(
+    """
+    not also then only further so badly quickly soon again still already therefore thus thereby
+    """
 )
 # After one of these, a verb has no object: "the queue drained at 14:20".
-_NO_OBJECT = frozenset(
-    [
-        "by",
-        "at",
-        "in",
-        "on",
-        "for",
-        "and",
-        "or",
-        "to",
-        "with",
-        "as",
-        "again",
-        "after",
-        "until",
-        "till",
-        "from",
-        "when",
-        "while",
-        "during",
-        "before",
-        "within",
-        "but",
-        "because",
-        "than",
-        "right",
-        "just",
-        "shortly",
-        "immediately",
-        "soon",
-        "once",
-        "abruptly",
-        "short",
-        "altogether",
-        "completely",
-        "entirely",
-        "suddenly",
-        "twice",
-        "somewhat",
-        "badly",
-    ]
+_NO_OBJECT = vocabulary(
+    """
+    by at in on for and or to with as again after until till from when while during before within but because than
+    right just shortly immediately soon once abruptly short altogether completely entirely suddenly twice somewhat
+    badly
+    """
 )
-_BLOCKERS = frozenset(["not", "never", "didn't", "doesn't", "don't", "wasn't", "neither", "nor", "without", "hardly"])
+_BLOCKERS = vocabulary(
+    """
+    not never didn't doesn't don't wasn't neither nor without hardly
+    """
+)
 
 
 def contributing_factors(text: str, input_text: str) -> bool:  # noqa: ARG001 - the arguments of every detector
@@ -132,6 +97,7 @@ def _tells_cause(sentence: str, previous: str) -> bool:
         or any(_acts_on(sentence, found, previous) for found in EFFECT_ON.finditer(sentence))
         or any(_follows(sentence, found, previous) for found in SO.finditer(sentence))
         or any(_concrete(subject) - SYMPTOM for subject in acting_clauses(sentence))
+        or (bool(_concrete(sentence) - SYMPTOM) and (is_done_by_a_thing(sentence) or weigh(sentence)))
         or ((INADEQUATE.search(sentence) or FLAW.search(sentence)) is not None and len(_concrete(sentence)) > 1)
     )
 
@@ -171,6 +137,8 @@ def _subject(sentence: str, start: int, previous: str) -> str:
 def _acts(sentence: str, found: re.Match[str], previous: str) -> bool:
     """Say whether the verb of a cause has a subject that is a factor: "an expired certificate led to"."""
     before = sentence[: found.start()]
+    if words(before)[-1:] == ["to"]:
+        return False
     if words(before)[-1:] and words(before)[-1] in _BE and words(found[0])[0] not in _BE:
         return False
     return not _is_people(before) and bool(_concrete(_subject(sentence, found.start(), previous)))

@@ -74,9 +74,10 @@ def mentions_input(at_least: int) -> Detector:
 def _content_of(input_text: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the terms of an input, and the stems of its other content words; kept, as many answers have one input."""
     bare = _STAMP.sub(" ", input_text)
-    terms = _terms(bare)
-    for term in sorted(terms, key=len, reverse=True):
-        bare = re.sub(re.escape(term), " ", bare, flags=re.IGNORECASE) if term in bare.lower() else bare
+    terms = sorted(_terms(bare), key=len, reverse=True)[:MAX_TERMS]
+    bare = plain(bare).lower()
+    for term in terms:
+        bare = bare.replace(term, " ")
     return frozenset(terms), frozenset(content(bare))
 
 

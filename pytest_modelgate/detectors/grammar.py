@@ -63,16 +63,16 @@ HUMAN = frozenset(
         we i they he she you who somebody someone everyone everybody nobody anyone people man woman men women person team squad
         crew staff engineer technician operator manager  leader officer guard  farmer grower brewer conservator
         curator librarian editor journalist reporter presenter doctor nurse clinician surgeon pharmacist physician vet teacher
-        pupil student passenger driver pilot captain courier rider shopper customer user guest visitor viewer listener 
+        pupil student passenger driver pilot captain courier rider shopper customer user guest visitor viewer listener
         player fan member citizen resident voter taxpayer broker trader analyst accountant cashier teller mechanic electrician
         plumber police patrol referee coach  chef cook waiter janitor cleaner caretaker supervisor foreman inspector
         auditor lawyer clerk registrar scientist researcher helpdesk  management  ministry agency department office
         facilities on-call support colleague responder subscriber caller tenant parent child family buyer seller merchant
         dealer skipper sailor lifeguard swimmer skier climber artist actor musician audience public crowd hospital airline
-        company museum school clinic city council firm paramedic firefighter brigade soldier hostess steward attendant 
+        company museum school clinic city council firm paramedic firefighter brigade soldier hostess steward attendant
         ops netops devops sre developer programmer administrator admin owner vendor supplier conductor athlete
          gamer streamer spectator commuter traveller traveler employee  apprentice trainee director executive
-        lecturer professor scholar  zookeeper gardener ranger farmer miner welder machinist shift employer vip utility reader desk 
+        lecturer professor scholar  zookeeper gardener ranger farmer miner welder machinist shift employer vip utility reader desk
         """
     )
 )

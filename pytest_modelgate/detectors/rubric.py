@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -229,7 +230,13 @@ def _strings(value: Any, what: str) -> list[str]:
 def _number(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _WrongError(f"{what} must be a number, got {_short(value)}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _WrongError(f"{what} must be a finite number, got {_short(value)}")
+    return number
 
 
 def _whole(value: Any, what: str, at_least: int) -> int:

@@ -7,7 +7,7 @@ import re
 from pytest_modelgate.detectors.vocabulary import vocabulary
 from pytest_modelgate.detectors.words import plain, words
 
-MAX_CHARACTERS = 100_000
+MAX_CHARACTERS = 50_000
 """What a text holds after this many characters is not read: no summary is that long, but a loop may be."""
 MAX_SENTENCE = 1_000
 """A longer sentence is cut, so that patterns that look for two things in one sentence stay cheap."""
@@ -17,6 +17,7 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|etc|ca|no|nos|fig|mr|mrs|ms|dr|st|min|sec|hr|hrs|a\.m|p\.m|[a-z])\.$",
     re.IGNORECASE,
 )
+_ITEM_NUMBER = re.compile(r"(?:^|\n)[ \t]*\d{1,2}\.$")
 _TITLE = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|no|nos|fig|mr|mrs|dr|st)\.$", re.IGNORECASE)
 _END = re.compile(r"[.!?]+[\"')\]*_]*(?=\s)|\n\s*|\u2026\s")
 _BULLET = re.compile(r"^[\s>|#*+\u2022\u25e6\u2013\u2014-]+|^\s*\(?\d{1,2}[.)]\s+|\*\*|__(?=\w)|(?<=\w)__|`")
@@ -43,6 +44,8 @@ def sentences(text: str) -> list[str]:
 
 def _ends_no_sentence(text: str, dot: int, after: int) -> bool:
     """Say whether a full stop belongs to an abbreviation: "at 8 a.m. the", "e.g. the"."""
+    if _ITEM_NUMBER.search(text[max(0, dot - 8) : dot]):
+        return True
     if not _ABBREVIATION.search(text[max(0, dot - 8) : dot]):
         return False
     following = text[after : after + 2].lstrip()
@@ -91,6 +94,11 @@ _CUES = vocabulary(
     because due caused cause owing led after before then prevent recurrence avoid since once
     """
 )
+_CONTENTS = re.compile(
+    r"^\W*(?:the |this )?(?:summary|report|text|document|post-?mortem|answer) (?:contains?|covers?|includes?|describes?|lists?|has)"
+    r"(?: the following)?:",
+    re.IGNORECASE,
+)
 _MAX_LISTED = 3
 _TWO = 2
 _AUXILIARY = re.compile(r"\b(?:is|are|was|were|has|have|had|will|would|can|could|must|did|does)\b", re.IGNORECASE)
@@ -106,6 +114,11 @@ def is_stuffing(sentence: str) -> bool:
     """
     found = words(sentence.replace("_", " "))
     if not found:
+        return True
+    if _CONTENTS.match(sentence):
+        return True
+    cues = sum(word in _CUES for word in found)
+    if cues >= _MIN_LISTED and cues * _MAX_LISTED >= len(found) and not _AUXILIARY.search(sentence.replace("will", "")):
         return True
     named = _CRITERIA.findall(sentence)
     if named:
@@ -124,7 +137,7 @@ def is_stuffing(sentence: str) -> bool:
     joining = sum(word in _JOINING for word in found)
     if len(named) > 1 and joining * 8 < len(found):
         return True
-    return sum(word in _CUES for word in found) > 1 and joining * 6 < len(found)
+    return cues > 1 and joining * 6 < len(found)
 
 
 def statements(text: str) -> list[str]:

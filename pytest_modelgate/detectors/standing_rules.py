@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pytest_modelgate.detectors.grammar import DETERMINERS, finite_verb, tokens
 from pytest_modelgate.detectors.verbs import is_base
-from pytest_modelgate.detectors.vocabulary import phrases
+from pytest_modelgate.detectors.vocabulary import phrases, vocabulary
 
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december|spring|summer|autumn|winter|fall)"
@@ -75,14 +75,22 @@ _MAIN_END = re.compile(
 _ASSIGNED = re.compile(
     r"^(?P<who>[A-Z][\w.'-]*(?: [\w.'-]+){0,3}?) to (?:also |then )?(?P<verb>[a-z-]{2,20}) (?P<rest>.+)"
 )
-_PLURALS = frozenset(
-    {"we", "they", "you", "people", "staff", "police", "crew", "team", "and", "children", "men", "women"}
+_PLURALS = vocabulary(
+    """
+    we they you people staff police crew team and children men women
+    """
 )
 # Verbs that no instruction begins with.
-_OTHER_VERBS = frozenset(
-    {"come", "wipe", "stand", "sit", "live", "move", "belong", "apply", "text", "bail", "precede", "own", "vet", "fit"}
+_OTHER_VERBS = vocabulary(
+    """
+    come wipe stand sit live move belong apply text bail precede own vet fit
+    """
 )
-_PREPOSITIONS = frozenset({"of", "to", "in", "on", "at", "with", "for", "from", "by", "between", "under"})
+_PREPOSITIONS = vocabulary(
+    """
+    of to in on at with for from by between under
+    """
+)
 _NO_ASSIGNEE = re.compile(
     r"\b(?:attempts?|efforts?|failure|plans?|need|decision|request|time|way|able|unable|due|thanks|owing|access|up|down|next|prior"
     r"|according|back|close|contrary|related|subject|want|failed|tried|had|has|used|in order)$",

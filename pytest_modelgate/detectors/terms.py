@@ -6,12 +6,12 @@ import re
 from functools import lru_cache
 
 from pytest_modelgate.detectors.vocabulary import vocabulary
-from pytest_modelgate.detectors.words import plain
+from pytest_modelgate.detectors.words import WORD, plain
 
 MAX_TERMS = 1000
 """No text is searched for more terms than this."""
 
-_TOKEN = re.compile(r"(?<![\w.@/$-])(?:[.@/$~]|--?(?=\w))?\w++(?:[./:@+=-]{1,3}\w++)*+")
+_TOKEN = re.compile(r"(?<![\w.@/$-])(?:\.{0,2}/|[.@$~]|--?(?=\w))?\w++(?:[./:@+=-]{1,3}\w++)*+")
 _ADDRESS = re.compile(r"[a-z][a-z+.-]{1,20}:/{1,3}[^\s\"'<>]++", re.IGNORECASE)
 _ERROR_CODE = re.compile(
     r"\b(?:errors?|codes?|status(?: codes?)?|http|exit(?: codes?)?|signal|errno)[ :#=]{1,3}(\d{1,6})\b", re.IGNORECASE
@@ -113,8 +113,8 @@ def stands_in(term: str, text: str) -> bool:
 
 def _is_shouted(text: str) -> bool:
     """Say whether the text is written in capitals, so that they tell nothing."""
-    letters = sum(map(str.isalpha, text))
-    return letters > 0 and sum(map(str.isupper, text)) * 2 > letters
+    spoken = [word for word in WORD.findall(text) if word.isalpha() and len(word) > 1]
+    return sum(map(str.isupper, spoken)) * 2 > len(spoken)
 
 
 def _is_technical(token: str, shouting: bool) -> bool:
