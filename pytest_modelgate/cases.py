@@ -182,6 +182,9 @@ def _read_case(line: str, suite: str, name: str, number: int, rules: CaseRules) 
     columns = rules.columns.get(task, {})
     for ours, theirs in columns.items():
         if theirs not in row and ours == "expected":
+            slip = next((key for key in row if key not in _KEYS and did_you_mean(theirs.lower(), [key.lower()])), None)
+            if slip is not None:
+                raise wrong(f"key {slip!r} is unknown (did you mean {theirs!r}?)")
             continue  # a case where only the contract counts
         if theirs not in row:
             raise wrong(f"key {theirs!r} is missing, which stands for {ours!r} in task {task!r}")

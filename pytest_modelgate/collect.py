@@ -161,8 +161,9 @@ class CaseItem(pytest.Item):
         """Wait for the record; fail if it fails the run."""
         self.record = self._collector.record(self)
         self.repeats = self._collector.repeats(self)
-        if self._collector.is_failure(self, self.record):
-            raise CaseFailedError(self.record)
+        for record in (self.record, *self.repeats):  # wrong once is wrong
+            if self._collector.is_failure(self, record):
+                raise CaseFailedError(record)
 
     def repr_failure(  # type: ignore[override]  # a text is all that a case has to say
         self, excinfo: pytest.ExceptionInfo[BaseException]

@@ -14,6 +14,7 @@ from pytest_modelgate.measuring import (
     Records,
     measure_performance,
     measure_records,
+    only_a_sliver,
     why_no_baseline,
 )
 from pytest_modelgate.metrics import NOTHING, Measurement, Pool
@@ -31,6 +32,8 @@ def judge_regression(gate: Gate, name: str, target: str, task: str, findings: Fi
     own = {key: its for key, its in gate.cases.items() if its == task}
     cases = {} if baseline is None else {key: its for key, its in own.items() if key in baseline.records}
     reason = why_no_baseline(baseline, (task,)) or (None if cases else NOTHING_IN_COMMON)
+    if baseline is not None and reason is None:
+        reason = only_a_sliver(baseline, own)
     if baseline is None or reason is not None:
         return without_baseline(gate, name, target, limit, str(reason), findings, own)
     now, gap = measure_records(gate, records, cases)
@@ -53,7 +56,14 @@ def judge_uplift(
     limit = {f"uplift_over.{control}": least}
     if control not in findings.controls:
         return result_of(
-            gate, name, target, limit, NOTHING, *missing(f"not evaluated: control {control!r} was not run")
+            gate,
+            name,
+            target,
+            limit,
+            NOTHING,
+            *missing(
+                f"not evaluated: control {control!r} was not run; run are {', '.join(findings.controls) or 'none'}"
+            ),
         )
     now, gap = measure_records(gate, records[target], gate.cases)
     theirs, their_gap = measure_records(gate, records[control], gate.cases)

@@ -25,6 +25,10 @@ GateOutcome = Literal["passed", "failed", "inconclusive", "incomplete", "not eva
 CaseKey = tuple[str, str]
 """Suite and id of a case."""
 
+_FORM_ONLY = frozenset({"truncation_rate", "repetition_rate", "leak_rate", "text_after_answer_rate"})
+"""What a model of nonsense passes that ends its answers."""
+
+_UNSAFE = frozenset({"unsafe_calls", "unsafe_call_rate"})
 _EXTRAS = {"chrf": ("sacrebleu", "text")}
 
 
@@ -51,6 +55,8 @@ class Gate:
     @property
     def judges_answers(self) -> bool:
         """Say whether the gate can block a model for what it answers, without a baseline and not only for its speed."""
+        if self.metric.name in _FORM_ONLY:
+            return False
         has_limit = self.table.min is not None or self.table.max is not None or bool(self.table.uplift_over)
         return self.metric.source == "records" and self.table.severity == "block" and has_limit
 
@@ -127,7 +133,7 @@ def _load_gate(
     known = {
         "suites": tuple(gates_file.suites),
         "task": tuple(tasks),
-        "targets": get_args(TargetKind),
+        "targets": tuple(kind for kind in get_args(TargetKind) if kind != "python"),  # only ever a control
         "tags": tuple(sorted({tag for case in cases for tag in case.tags})),
     }
     for key, valid in known.items():
@@ -154,6 +160,14 @@ def _load_gate(
     if metric.source in {"performance", "candidate"}:
         return Gate(name, table, metric, arguments, {}, origin)
     counting = [case for case in cases if _selects(table, case) and _counts(metric, case, tasks[case.task])]
+    _check_slice(table, metric, counting, tasks, where)
+    return Gate(name, table, metric, arguments, {(case.suite, case.id): case.task for case in counting}, origin)
+
+
+def _check_slice(
+    table: GateTable, metric: Metric, counting: Sequence[Case], tasks: Mapping[str, Task], where: str
+) -> None:
+    """Refuse a gate that could never be decided, or never block, with the cases that count for it."""
     if not counting:
         what = {
             "any": "no case",
@@ -165,9 +179,14 @@ def _load_gate(
         }[metric.needs]
         of = f" of a {' or '.join(metric.kinds)} task" if metric.kinds else ""
         raise GatesFileError(f"{where} selects {what}{of}: it could never be decided")
+    if metric.is_count and table.max is not None and table.max >= len(counting):
+        raise GatesFileError(f"{where} max {table.max:g} never blocks: its slice holds {len(counting)} cases")
+    if metric.name in _UNSAFE and not any(getattr(tasks[case.task].judge, "unsafe", ()) for case in counting):
+        raise GatesFileError(
+            f"{where} {metric.name}: no tool is marked as unsafe; list some under 'unsafe' of the task"
+        )
     if len(counting) < table.min_n:
         raise GatesFileError(f"{where} min_n is {table.min_n}, but its slice holds only {len(counting)} cases")
-    return Gate(name, table, metric, arguments, {(case.suite, case.id): case.task for case in counting}, origin)
 
 
 def _find_metric(written: str, tasks: Sequence[Task], root: Path, where: str) -> tuple[Metric, tuple[str, ...]]:
@@ -193,6 +212,8 @@ def _toothless(table: GateTable, metric: Metric) -> str | None:
     wrong, right = ("max", "min") if metric.better == "higher" else ("min", "max")
     if getattr(table, wrong) is not None and getattr(table, right) is None:
         return f"{wrong} alone never blocks a worse model: {table.metric} is better {metric.better}; give {right!r}"
+    if metric.is_ratio and table.max_regression is not None and table.max_regression >= 1:
+        return f"max_regression {table.max_regression:g} never blocks: {table.metric} lies between 0 and 1"
     is_share = metric.is_ratio and metric.source in {"records", "comparison"}
     if is_share and table.min is not None and not 0 < table.min <= 1:
         return f"min {table.min:g} is no limit for {table.metric}, a share between 0 and 1"

@@ -42,13 +42,11 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
     """
     text = generation.text
     try:
-        with deadline(JUDGE_SECONDS) if task.kind in _WITH_PATTERNS else contextlib.nullcontext():
+        with deadline(JUDGE_SECONDS) if _may_hang(task) else contextlib.nullcontext():
             found = task.judge.judge(case, text)
             answer = task.judge.answer(case)
     except OutOfTimeError:
-        found, answer = Judgement(), None
-        found.violate("time", f"could not be judged in {JUDGE_SECONDS:g} s")
-        found.scores["right"] = 0.0
+        return record_failure(case, target, Failure("judge", f"could not be judged in {JUDGE_SECONDS:g} s"))
     except EngineError as error:  # a judge that is asked over the network
         return record_failure(case, target, Failure("judge", str(error)))
     _check_schema(task, found)
@@ -72,6 +70,11 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
         min_margin=min(generation.margins, default=None),
         replayed=replayed,
     )
+
+
+def _may_hang(task: Task) -> bool:
+    """Say whether a user's regular expression is at work; a judge that is asked elsewhere has limits of its own."""
+    return task.kind in _WITH_PATTERNS and not getattr(task.judge, "asks_elsewhere", False)
 
 
 def record_failure(case: Case, target: str, failure: Failure) -> Record:
@@ -116,14 +119,17 @@ def _check_common(task: Task, case: Case, generation: Generation, answer: str | 
     if generation.finish_reason == "length":
         tokens = generation.output_tokens
         found.violations.insert(0, Violation("truncation", f"stopped after {tokens} tokens without ending its turn"))
+    was_cut = generation.finish_reason == "length"
     # A loop inside a value that is whole: brackets and separators of JSON repeat by themselves.
     texts = _strings(found.value) if found.is_json else [generation.text]
-    if loop := next(filter(None, (find_loop(text, answer) for text in texts)), None):
+    if loop := next(filter(None, (find_loop(text, answer, was_cut=was_cut) for text in texts)), None):
         found.violate("repetition", loop)
     if leak := task.leaks.find(generation.text, f"{case.input}\n{answer or ''}"):
         found.violate("leak", leak)
     if case.has_expected and "must_decline" not in found.scores:
         must_decline = task.judge.must_decline(case)
+        if must_decline is None and answer is not None and is_refusal(answer):
+            return  # the right answer itself declines, and no rule says more
         found.scores["must_decline"] = float(bool(must_decline))
         # An answer in the right form declines nothing, whatever words it holds.
         found.scores.setdefault("declined", float(not found.is_json and is_refusal(generation.text)))

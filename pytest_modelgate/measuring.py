@@ -83,6 +83,8 @@ def _ask_own(gate: Gate, records: Sequence[Record]) -> tuple[Measurement, str | 
             measured = gate.metric.function(records, *gate.arguments)
             if not isinstance(measured, Measurement):
                 return NOTHING, f"must return a Measurement, got {type(measured).__name__}"
+            if gate.table.confidence is not None and measured.bounds is not None:
+                measured.bounds(gate.table.confidence)  # it may raise as well
             return (
                 measured,
                 None if measured.is_sound() else f"returned {measured.value!r}, n = {measured.n!r}: no figure",
@@ -100,11 +102,29 @@ def measure_comparison(gate: Gate, baseline: Baseline | None, records: Records) 
     cases = {key: task for key, task in gate.cases.items() if key in baseline.records}
     if not cases:
         return NOTHING, NOTHING_IN_COMMON
+    if reason := only_a_sliver(baseline, gate.cases):
+        return NOTHING, reason
     _, gap = measure_records(_without_metric(gate), records, cases)
     pairs = [
         (records[key], baseline.records[key]) for key in cases if key in records and records[key].outcome != "error"
     ]
     return gate.metric.function(pairs, *gate.arguments), gap
+
+
+def only_a_sliver(baseline: Baseline, cases: Mapping[CaseKey, str]) -> str | None:
+    """Say that too few of the accepted cases can still be compared: more than half of them were edited or removed."""
+    suites = {suite for suite, _ in cases}
+    tasks = set(cases.values())
+    kept = sum(key in baseline.records for key in cases)
+    edited = sum(key in cases for key in baseline.edited)
+    removed = sum(key[0] in suites for key in baseline.removed) if tasks.intersection(baseline.tasks) else 0
+    accepted = kept + edited + removed
+    if edited + removed <= kept:
+        return None
+    return (
+        f"not evaluated: only {kept} of {accepted} accepted cases are as they were; "
+        f"accept this release with --modelgate-accept REASON"
+    )
 
 
 def _without_metric(gate: Gate) -> Gate:
@@ -117,7 +137,7 @@ def measure_performance(gate: Gate, performance: Performance | None) -> tuple[Me
     if performance is None:
         return (
             NOTHING,
-            "not evaluated: nothing was measured on this machine; a recorded or replayed answer has no latency",
+            "not evaluated: nothing was measured: the run stopped before, or answers were replayed, which have no latency",
         )
     if performance.error is not None:
         return NOTHING, f"incomplete: {performance.error}"
@@ -131,7 +151,10 @@ def why_no_baseline(baseline: Baseline | None, tasks: Sequence[str]) -> str | No
         return "not evaluated: no baseline yet; accept this release with --modelgate-accept REASON"
     for task in tasks:
         if reason := baseline.differences.get(task):
-            return f"not evaluated: the baseline of task {task!r} was judged by other rules: {reason}"
+            return (
+                f"not evaluated: the baseline of task {task!r} was judged by other rules: {reason}; "
+                "accept this release with --modelgate-accept REASON"
+            )
     if not any(task in baseline.tasks for task in tasks):
         return (
             f"not evaluated: no baseline yet for task {tasks[0]!r}; accept this release with --modelgate-accept REASON"

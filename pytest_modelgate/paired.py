@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pytest_modelgate import statistics
-from pytest_modelgate.metrics.measurement import NOTHING, Measurement, Pool, bounds_of
+from pytest_modelgate.metrics.measurement import NOTHING, Measurement, Pool
 
 
 def difference(now: Measurement, before: Measurement) -> Measurement:
@@ -56,16 +58,21 @@ def _difference_of_shares(now: Pool, before: Pool) -> Measurement:
 def _difference_of_figures(now: Pool, before: Pool) -> Measurement:
     width = now.counts.shape[1]
     value = now.value - before.value
+    if math.isnan(value):
+        return NOTHING
     both = np.hstack([now.counts, before.counts])
     sums = statistics.bootstrap_sums(both, now.groups)
     draws = now.figure(sums[:, :width]) - before.figure(sums[:, width:])
-    bounds = bounds_of(draws)
-    if bounds is None:
-        # No case differs: as unsure as a share without a discordant pair.
-        worth = statistics.effective_n(now.groups)
-        shown = _around(value, worth, 0.975)
-        return Measurement(value, len(both), shown, lambda confidence: _around(value, worth, confidence))
-    return Measurement(value, len(both), statistics.percentile_interval(draws, 0.025, 0.975), bounds)
+    draws = draws[~np.isnan(draws)]
+    worth = statistics.effective_n(now.groups)
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        # Never narrower than those of a share without a discordant pair: few differences are no certainty.
+        low, high = _around(value, worth, confidence)
+        drawn = statistics.percentile_interval(draws, 1 - confidence, confidence)
+        return min(low, drawn[0]), max(high, drawn[1])
+
+    return Measurement(value, len(both), bounds(0.975), bounds)
 
 
 def _around(value: float, worth: float, confidence: float) -> tuple[float, float]:

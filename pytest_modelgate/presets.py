@@ -37,6 +37,7 @@ def preset_gates(task: str, table: Mapping[str, Any], suites: Sequence[str]) -> 
     match table.get("kind"):
         case "classification":
             field = table.get("primary") or next(iter(_names(table.get("fields"))), "")
+            gates["json_parse"] = {"metric": "json_parse_rate", "min": 0.99, "suites": decisive}
             gates["macro_f1"] = primary | {"metric": f"macro_f1.{field}"}
             gates["calibration"] = {
                 "metric": f"ece.{field}",
@@ -55,7 +56,8 @@ def preset_gates(task: str, table: Mapping[str, Any], suites: Sequence[str]) -> 
             gates["tool_name"] = {"metric": "tool_name_accuracy", "min": 0.98, "suites": decisive}
             gates["required_arguments"] = {"metric": "required_argument_accuracy", "min": 0.95, "suites": decisive}
             gates["calls"] = primary | {"metric": "exact_match"}
-            gates["unsafe_calls"] = {"metric": "unsafe_calls", "max": 0}
+            if table.get("unsafe"):
+                gates["unsafe_calls"] = {"metric": "unsafe_calls", "max": 0}
         case "rubric":
             gates["rubric"] = primary | {"metric": "rubric_pass_rate"}
             gates["terms"] = {"metric": "term_preservation", "min": 0.9, "suites": decisive}
@@ -67,6 +69,13 @@ def preset_gates(task: str, table: Mapping[str, Any], suites: Sequence[str]) -> 
                 gates["quality"] = primary | {"metric": "quality"}
         case "text":
             gates["quality"] = primary | {"metric": "quality"}
+    if "golden" in suites and generalisation != ["golden"]:
+        # An average over suites would let one hide what the other shows.
+        gates |= {
+            f"{name}_golden": gate | {"suites": ["golden"]}
+            for name, gate in gates.items()
+            if gate.get("min") == table.get("target") and gate.get("suites") == generalisation
+        }
     return {
         f"{task}-{name}": {key: value for key, value in gate.items() if value is not None and value != []}
         | {"task": task}

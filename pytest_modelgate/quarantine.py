@@ -19,6 +19,10 @@ CaseKey = tuple[str, str]
 _OUTCOMES = frozenset(get_args(Outcome))
 
 
+MOST_DAYS = 90
+"""How far ahead a quarantine may end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantine:
     """
@@ -51,10 +55,20 @@ def read_quarantine(gates_file: GatesFile, cases: Sequence[Case], today: dt.date
         if not (flips := _flips(gates_file, table.evidence, name, where)):
             raise GatesFileError(f"{where} evidence: {table.evidence} does not show that the case flips")
         key = (case.suite, case.id)
+        now = today or dt.datetime.now(dt.UTC).date()
+        if table.until > now + dt.timedelta(days=MOST_DAYS):
+            raise GatesFileError(f"{where} until: {table.until} is more than {MOST_DAYS} days ahead")
         if (today or dt.datetime.now(dt.UTC).date()) > table.until:
             expired[key] = f"quarantine ended on {table.until}"
         else:
             active[key] = f"{table.reason} ({flips}; until {table.until})"
+    for suite in {suite for suite, _ in active}:
+        most = max(1, sum(case.suite == suite for case in cases) // 10)
+        if (held := sum(key[0] == suite for key in active)) > most:
+            where = gates_file.where("quarantine")
+            raise GatesFileError(
+                f"{where} {held} cases of suite {suite!r} are quarantined; at most {most}, a tenth, may be"
+            )
     return Quarantine(active, expired)
 
 

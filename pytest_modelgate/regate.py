@@ -48,7 +48,11 @@ def regate(journal: Path, gates_path: Path, only: tuple[str, ...] = ()) -> RunOu
     targets = tuple(
         Target(
             spec=TargetSpec(
-                text=f"{journal}#{name}", kind=row["kind"], path=journal, id=name, role=row.get("role", "model")
+                text=f"{journal}#{name}",
+                kind=row["kind"],
+                path=journal,
+                id=name,
+                role="model" if name in only else row.get("role", "model"),
             ),
             identity=row["identity"],
             sha256=sha256,
@@ -58,6 +62,8 @@ def regate(journal: Path, gates_path: Path, only: tuple[str, ...] = ()) -> RunOu
         for name, row in newest.items()
         if not only or name in only
     )
+    if not any(target.spec.role == "model" for target in targets):
+        raise ConfigurationError(f"{journal}: holds controls only; name the target to be judged: --target ID")
     release = Release(rules, targets)
     records = _judge_again(journal, release, recorded.places)
     performances = {

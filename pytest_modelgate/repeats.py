@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_modelgate.evaluation import Findings, evaluate
-from pytest_modelgate.gates import Gate
+from pytest_modelgate.gates import Gate, GateResult
 from pytest_modelgate.records import Json, Record
 
 
@@ -27,6 +27,21 @@ class RepeatFindings:
     gates: Mapping[tuple[str, str | None], tuple[str, ...]]
     unanswered: Mapping[str, int] = field(default_factory=dict)
     controls: tuple[str, ...] = ()
+
+    def reasons(self, gates: Sequence[GateResult], judged: Sequence[str]) -> list[str]:
+        """Return why the repeats block the release: a critical case or a blocking gate that was not always green."""
+        told = [
+            f"critical case {suite}/{case}[{target}] failed in {outcomes.count('failed')} of {len(outcomes)} repeats"
+            for (target, suite, case), outcomes in self.cases.items()
+            if target in judged and "failed" in outcomes
+        ]
+        blocking = {(gate.name, gate.target) for gate in gates if gate.severity == "block"}
+        told += [
+            f"gate {name}[{target}] was {', '.join(outcomes)} in the repeats"
+            for (name, target), outcomes in self.gates.items()
+            if (name, target) in blocking
+        ]
+        return told
 
     def to_json(self) -> Json:
         """Return the evidence that a quarantine needs, as primitives."""

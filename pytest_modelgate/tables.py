@@ -268,7 +268,7 @@ class GateTable(Table):
     Describe a metric on a slice of the records, and its limits.
 
     ``max_regression``: how much worse than the accepted baseline the metric may be, in each task.
-    ``max_increase``: the same for a time, measured on the same machine. ``uplift_over``: by how much the metric must
+    ``max_increase``: the same for a time, if the baseline's was measured on the same machine. ``uplift_over``: by how much the metric must
     be better than each control that it names. ``confidence``: the one-sided confidence with which a limit must be
     cleared; without it the point decides.
     """
@@ -293,6 +293,8 @@ class GateTable(Table):
         limits = (self.min, self.max, self.max_regression, self.max_increase, self.uplift_over or None)
         if all(limit is None for limit in limits):
             raise ValueError("a gate needs 'min', 'max', 'max_regression', 'max_increase' or 'uplift_over'")
+        if hopeless := [name for name, least in self.uplift_over.items() if not -1 < least < 1]:
+            raise ValueError(f"uplift_over {hopeless[0]} = {self.uplift_over[hopeless[0]]:g} must lie between -1 and 1")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self

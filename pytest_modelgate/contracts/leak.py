@@ -16,6 +16,8 @@ class LeakFinder:
     """Find runs of twelve words of the instructions, and special tokens of chat templates."""
 
     def __init__(self, instructions: str) -> None:
+        # What the instructions quote is there to be said.
+        instructions = re.sub(r'"[^"\n]{1,400}"|\u201c[^\u201d\n]{1,400}\u201d', " ", instructions)
         self._runs = set(_runs(instructions))
 
     def find(self, text: str, allowed: str) -> str | None:

@@ -24,9 +24,9 @@ class Section:
 
     @property
     def is_list(self) -> bool:
-        """Say whether every line of the text is a list item."""
+        """Say whether the text is a list: it begins with an item; lines between items belong to the one before."""
         lines = [line for line in self.text.splitlines() if line.strip()]
-        return bool(lines) and all(_ITEM.match(line) for line in lines)
+        return bool(lines) and _ITEM.match(lines[0]) is not None
 
 
 def heading(titles: Sequence[str]) -> re.Pattern[str]:

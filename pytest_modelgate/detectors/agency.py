@@ -44,6 +44,10 @@ _MADE_NOTHING = re.compile(
     r"|recovery|return|stop|trip|news|statement|up)\b",
     re.IGNORECASE,
 )
+_RELATIVE = frozenset({"that", "which", "who"})
+_NO_SECOND = frozenset(
+    {"the", "a", "an", "is", "are", "was", "were", "been", "be", "had", "has", "have", "of", "by", "itself"}
+)
 _POINTERS = frozenset({"which", "that", "this", "these", "those"})
 
 
@@ -79,6 +83,13 @@ def _acting_subject(clause: str, latest: str) -> str | None:
     if verb is None or verb.tense == "present" or verb.index == 0:
         return None
     subject, index = words[: verb.index], verb.index
+    relative = next((step for step in range(1, index + 1) if words[step].lower() in _RELATIVE), None)
+    if relative is not None:
+        # "A terminal that had worked loose dropped the supply": the verb is the second one.
+        second = next((step for step in range(index + 2, len(words)) if _is_past(words[step])), None)
+        if second is None or words[second - 1].lower() in _NO_SECOND:
+            return None
+        subject, index = words[:relative], second
     if words[index].lower() == "had" and index + 1 < len(words) and _is_past(words[index + 1]):
         if words[index + 1].lower() == "been":
             return None

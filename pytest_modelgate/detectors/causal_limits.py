@@ -77,6 +77,7 @@ NEGATED = phrases(
     (?:not|\w+n't|never|neither|nor|nothing|hardly|cannot|no|none|nobody)(?: [\w'-]+){0,4}? (?:caus(?:ed|es?|ing)|due to|because|owing to|triggered|to do with|related to|linked to|connected (?:to|with)|(?:the|a) (?:direct |root )?(?:result|cause|reason|consequence|culprit|factor|trigger)|responsible|to blame|at fault|attribut(?:ed|able)|contribut(?:e|ed|ing|or)|le(?:d|ad) to|result(?:ed)? (?:in|from)|stem(?:med)? from|trace[d]?|play(?:ed)? (?:a|any)|down to|bearing|explain(?:ed|s)?|behind|br(?:ing|ought) about|factor|involved|a part|aggravate|exacerbate|worsen|make (?:it|things|matters) worse)(?:(?! but\b| rather\b| instead\b|[,;:]).){0,200}
     (?:nothing|no (?:evidence|sign|indication|hint|proof))(?: [\w'-]+){0,8}? (?:caus(?:ed|es?|ing)|due to|triggered|responsible|to blame|at fault|contributed|the (?:cause|reason|culprit)|behind)(?:(?! but\b|[,;:]).){0,200}
     (?:unrelated to|ruled out|can be excluded|were excluded|was excluded|irrelevant|coincident\w*|(?:was|were) innocent|had no (?:part|role|bearing|influence|effect)|played no (?:part|role))(?:(?! but\b|[,;:]).){0,200}
+    (?:so as (?:not )?to|in order (?:not )?to|with a view to|for the sake of|lest)[^,;]{0,120}
     (?:despite|regardless of|irrespective of|in spite of)[^,;]{0,100}
     """
 )
@@ -88,7 +89,6 @@ NO_FACTOR = phrases(
     led by
     ^factor in
     ^(?:many |our |special |warm )?thanks to (?:the|our|all|everyone|everybody) (?:[\w-]+ ){0,2}?(?:engineers?|teams?|staff|crew|everyone|colleagues|operators?|people|vendor|customers|night shift|technicians?)
-    so as (?:not )?to
     because [\w' -]{0,30}(?:stopped working|did not work|didn't work|was not working|wasn't working|worked badly|misbehaved|acted up|had (?:problems|issues|trouble|difficulties))
     led to (?:this|the) (?:document|report|summary|review|meeting|discovery|discussion|resolution|fix|recovery|restoration|solution|conclusion)
     trigger\w* (?:the|an?|our|its|their) (?:[\w-]+ ){0,3}?(?:process|procedure|runbook|playbook|protocol|review|alerts?|alarms?|page|pager|notification|escalation|incident|response|investigation|plan|bridge|call)
@@ -97,9 +97,6 @@ NO_FACTOR = phrases(
     as a result of (?:this|the|our) (?:review|incident|outage|meeting|discussion|report)
     caus\w+ (?:a lot of |much |some |great |no |any |us |further )*(?:inconvenience|frustration|annoyance|concern|trouble|disappointment)
     result of (?:the|this|that) (?:round|match|game|vote|election|test|review|check|query|count)
-    in (?:the )?order to
-    with a view to
-    for the sake of
     within reason
     (?:factor|cause) (?:of|that|for) (?:two|three|four|five|six|ten|\d+|the couriers|charity)
     (?:review|analysis|discussion|investigation|search|report|document|question) (?:of|for|into|on|about) (?:the )?(?:root )?causes?

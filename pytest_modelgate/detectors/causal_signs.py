@@ -25,6 +25,7 @@ _CHANGE_DID = re.compile(
     r" (?=(?:an?|the|its|our|all|every|each|no|two|three|half|some|\w+) )",
     re.IGNORECASE,
 )
+_BE = frozenset({"was", "were", "been", "is", "are", "be", "being", "to", "will", "must", "should"})
 _ENDED = re.compile(
     r"(?:finish|end|complet|start|launch|succeed|fail|reach|pass|contain|includ|receiv|need|arriv|introduced on|last)",
     re.IGNORECASE,
@@ -104,6 +105,8 @@ def is_done_by_a_thing(sentence: str) -> bool:
             len(subject),
         )
         heads = {stem(word.lower()) for word in subject[:head][-2:]}
+        if not _BE.isdisjoint(word.lower() for word in subject):
+            continue
         if heads & _CHANGES and not _ENDED.match(found["verb"]) and not is_human(subject):
             return True
     which = _WHICH.search(sentence)

@@ -30,7 +30,7 @@ AFTER = phrases(
     (?:pinned|blamed) on
     boil(?:s|ed) down to
     (?:buckled|buckling|collapsed|folded|sagged|broke|gave way|crumbled|crumpled|failed|strained|groaned|caved(?: in)?|bent|snapped|slowed|keeled over) (?:under|beneath|to)
-    (?:choked|foundered|snagged|stumbled|tripped|faltered|got stuck|hung|failed|crashed|died|stalled) (?:on|over)(?= (?:an?|the|its|one|every|each|this|that|its own|two|three|\w+ \w+))
+    (?:choked|foundered|snagged|stumbled|tripped|faltered|got stuck|crashed) (?:on|over)(?= (?:an?|the|its|one|every|each|this|that|its own|two|three|\w+ \w+))
     (?:fell|fallen) (?:victim|foul|prey) (?:to|of)
     (?:succumb|suffer)(?:ed|s)? (?:to|from)
     (?:drown|suffocat|chok|starv)(?:ed|ing) (?:in|under|of|for)

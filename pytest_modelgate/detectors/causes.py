@@ -20,13 +20,15 @@ from pytest_modelgate.detectors.causal_limits import (
 from pytest_modelgate.detectors.causal_signs import is_done_by_a_thing, weigh
 from pytest_modelgate.detectors.causal_words import AFTER, BEFORE, EFFECT_ON, FLAW, INADEQUATE, LABEL, SO
 from pytest_modelgate.detectors.clock import LENGTH, clock_times
-from pytest_modelgate.detectors.grammar import is_human, tokens
+from pytest_modelgate.detectors.grammar import finite_verb, is_human, tokens
 from pytest_modelgate.detectors.instructions import is_imperative
+from pytest_modelgate.detectors.prevention import prevents
 from pytest_modelgate.detectors.sentences import looks_ahead, statements
 from pytest_modelgate.detectors.vocabulary import vocabulary
 from pytest_modelgate.detectors.words import content, words
 
 _CLAUSE_END = re.compile(r"[,;:()] | - |\u2014|\bbut\b")
+_AHEAD = re.compile(r"\b(?:will|shall|to) be (?:\w+ly )?$", re.IGNORECASE)
 _ARROW = "\u2192"
 _POINTER = re.compile(
     r"(?:^|[,;:]\s*|\band\s|\u2014\s*)(?:which|this|that|these|those|it|all\sof\sthis|all\sthis|what)\W*$",
@@ -88,13 +90,19 @@ def _tells_cause(sentence: str, previous: str) -> bool:
         return True
     if RECOVERY.search(sentence) and not SLOW_RECOVERY.search(sentence):
         return False
-    if any(_names_factor(sentence[found.end() :]) for found in AFTER.finditer(sentence)):
+    if any(
+        _names_factor(sentence[found.end() :])
+        for found in AFTER.finditer(sentence)
+        if not _AHEAD.search(sentence, 0, found.start())
+    ):
         return True
     if looks_ahead(sentence) or is_imperative(sentence):
         return False
-    return (
-        any(_acts(sentence, found, previous) for found in BEFORE.finditer(sentence))
-        or any(_acts_on(sentence, found, previous) for found in EFFECT_ON.finditer(sentence))
+    if any(_acts(sentence, found, previous) for found in BEFORE.finditer(sentence)):
+        return True
+    # Without a causal word, what is done about it looks like what brought it about.
+    return not prevents(sentence) and (
+        any(_acts_on(sentence, found, previous) for found in EFFECT_ON.finditer(sentence))
         or any(_follows(sentence, found, previous) for found in SO.finditer(sentence))
         or any(_concrete(subject) - SYMPTOM for subject in acting_clauses(sentence))
         or (bool(_concrete(sentence) - SYMPTOM) and (is_done_by_a_thing(sentence) or weigh(sentence)))
@@ -123,7 +131,13 @@ def _first_clause(text: str) -> str:
 
 def _is_people(before: str) -> bool:
     """Say whether the subject of the verb that ``before`` leads up to is a person or a group of them."""
-    return is_human(tokens(_CLAUSE_START.split(before)[-1]))
+    *earlier, last = _CLAUSE_START.split(before)
+    if last.strip() or not earlier:
+        return is_human(tokens(last))
+    # "and shut the door" has the subject of the clause before.
+    words_before = tokens(earlier[-1])
+    verb = finite_verb(words_before)
+    return verb is not None and is_human(words_before[: verb.index])
 
 
 def _subject(sentence: str, start: int, previous: str) -> str:
@@ -141,7 +155,8 @@ def _acts(sentence: str, found: re.Match[str], previous: str) -> bool:
         return False
     if words(before)[-1:] and words(before)[-1] in _BE and words(found[0])[0] not in _BE:
         return False
-    return not _is_people(before) and bool(_concrete(_subject(sentence, found.start(), previous)))
+    pointing = words(found[0])[0] in {"which", "that", "this"} or _POINTER.search(before) is not None
+    return (pointing or not _is_people(before)) and bool(_concrete(_subject(sentence, found.start(), previous)))
 
 
 def _acts_on(sentence: str, found: re.Match[str], previous: str) -> bool:

@@ -35,13 +35,13 @@ NO_NUMBERED = frozenset(
         step version release season level phase day week month quarter year error code status page percent limit about
         around under over above below only just some nearly almost within after before until from model patch update
         firmware part section chapter sev priority number point degree minute hour second top last first about every
-        article rule paragraph day round episode
+        article rule paragraph round episode case problem question number reason time kind way group side place thing
         """
     )
 )
 # Technical terms that are no components: what is measured, protocols, severities, zones of time.
 NO_COMPONENT = re.compile(
-    r"p\d{1,3}|sev-?\d|prio-?\d|v?\d+(?:\.\w+)*|t[+-]\d+|\d.*%?|tls|ssl|mtls|cpu|gpu|ram|oom|i/o|io|utc|gmt|cest?|dst|http|https"
+    r"p\d{1,3}|sev-?\d|prio-?\d|v?\d+(?:\.\w+)*|t\+\d+|\d.*%?|tls|ssl|mtls|cpu|gpu|ram|oom|i/o|io|utc|gmt|cest?|dst|http|https"
     r"|tcp|udp|ip|ipv4|ipv6|icmp|bgp|ospf|vlan|sql|json|xml|csv|html|sku|skus|slas?|slos?|slis?|kpi|api|apis|url|urls|uri"
     r"|ui|gui|rpc|grpc|rest|eta|etas|id|ids|ok|q[1-4]|rfc|cve|ci|cd|ci/cd|qa|uat|ttl|mtu|mb/s|gb/s|kb/s|iops|qps|rps|tps"
     r"|rto|rpo|mttr|hq|vip|ceo|cto|it|noc|soc|sre|sres|us|eu|uk|usa|spf|dkim|dmarc|mx|oncall|on-call|hvac|gps|pdf|sms|gc|fd"
@@ -165,7 +165,8 @@ QUALITIES = frozenset(
         first second third bad broken empty full failed failing faulty wrong stale slow whole entire affected single several
         nightly daily weekly hourly active live passive hot cold warm spare idle busy dead healthy unhealthy overloaded missing
         malformed duplicate noisy poison temporary manual automatic automated new old invalid corrupt corrupted expired
-        incorrect unknown unexpected high low large small many some more most other last next previous current final initial
+        incorrect unknown unexpected high low large small many some more most other last next previous current final initial loose rusty dirty wet cracked worn split torn bent stuck jammed clogged leaking frozen melted burnt
+        unplugged disabled suspicious incomplete defective damaged obsolete blocked disconnected misplaced stopped open closed
         """
     )
 )

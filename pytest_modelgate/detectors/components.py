@@ -18,7 +18,7 @@ from pytest_modelgate.detectors.component_words import (
     QUALITIES,
     SYNONYMS,
 )
-from pytest_modelgate.detectors.everyday import EVERYDAY
+from pytest_modelgate.detectors.everyday import EVERYDAY, FUNCTION_WORDS
 from pytest_modelgate.detectors.sentences import MAX_CHARACTERS, statements
 from pytest_modelgate.detectors.technologies import TECHNOLOGIES
 from pytest_modelgate.detectors.terms import technical_terms
@@ -103,7 +103,7 @@ def _numbered(text: str) -> Iterator[tuple[str, str]]:
     """Yield the things that a number or a letter tells from others of their kind: "tank 7", "loop B"."""
     for match in _NUMBERED_THING.finditer(text):
         noun = match[1].lower()
-        if not noun.endswith(("s", "ed")) and stem(noun) not in NO_NUMBERED and noun not in EVERYDAY:
+        if not noun.endswith(("s", "ed")) and stem(noun) not in NO_NUMBERED and noun not in FUNCTION_WORDS:
             yield noun, match[2].lower()
 
 

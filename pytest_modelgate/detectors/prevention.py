@@ -75,10 +75,11 @@ def prevention_action(text: str, input_text: str) -> bool:  # noqa: ARG001 - the
     recurrence, the pool size is now validated in CI"), and by an action item. Not met by what was done during the
     incident, by vague wishes ("we should be more careful"), and where no action is planned.
     """
-    return any(_prevents(sentence) for sentence in statements(text))
+    return any(prevents(sentence) for sentence in statements(text))
 
 
-def _prevents(sentence: str) -> bool:
+def prevents(sentence: str) -> bool:
+    """Say whether one sentence tells of such an action."""
     if NO_PLAN.search(sentence):
         return False
     labelled = LABEL.match(sentence)

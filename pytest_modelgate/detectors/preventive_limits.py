@@ -44,7 +44,7 @@ NOT_NEW = phrases(
     (?:is|are|was|were) within the
     ^(?:the |our |its )?next [\w -]{2,40} (?:kicks? off|takes? place|begins?|starts?|opens?|is due|are due|falls? on|is on|goes on|is scheduled|arrives?|sails|departs)
     (?:in|on) the shops
-    (?:cool head|hero\w*|superb|grateful|gratitude|thankful\w*|proud|praise\w*|kudos|well done|instincts|deserves?|professionally|calmly|admirabl\w+|excellent)
+    (?:cool head|commend\w*|congratulat\w*|applaud\w*|hero\w*|superb|grateful|gratitude|thankful\w*|proud|praise\w*|kudos|well done|instincts|deserves?|professionally|calmly|admirabl\w+|excellent)
     such (?:a )?things?
     (?:should|must) (?:never|not) (?:have to )?(?:happen|occur)
     should be able to
@@ -88,7 +88,7 @@ TOLD_THAT = re.compile(
 """Stands before what only was thought or known to have to be done."""
 
 AMENDS = re.compile(
-    r"\b(?:vouchers?|refunds?|compensation|goodwill|apolog\w+|discounts?|credit notes?|reimburse\w*|thank\w*|slides|newsletter"
+    r"\b(?:money back|vouchers?|refunds?|compensation|goodwill|apolog\w+|discounts?|credit notes?|reimburse\w*|thank\w*|slides|newsletter"
     r"|(?:this|the|a|an|our) (?:\w+ ){0,2}(?:document|summary|report|post-?mortem|review|write-?up|status page|invoice|salary"
     r"|bonus|meeting|retrospective|statement|investigation))\b",
     re.IGNORECASE,

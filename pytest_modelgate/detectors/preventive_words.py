@@ -9,7 +9,7 @@ from pytest_modelgate.detectors.words import stem
 
 PARTICIPLE = (
     r"(?:\w+(?:ed|en)|built|set|put|held|kept|made|done|run|sent|brought|taught|bought|cut|split|hung|wound|laid|led|found|drawn"
-    r"|shown|thrown|sown|grown|redone|rerun|reset|rebuilt|rewritten|withdrawn|undone|read|bound|fed|shut|overseen|seen|gone|dealt"
+    r"|shown|thrown|sown|grown|redone|rerun|reset|rebuilt|rewritten|withdrawn|undone|read|bound|fed|shut|overseen|seen|gone|dealt|blown|flown|known|worn|torn|sworn|hung|strung|rung"
     r"|left|lent|spread|sought|swept|told|caught|fought|met|paid|sold|spun|hidden|begun|kept)"
 )
 _ADVERBS = (
@@ -48,7 +48,7 @@ IDLE_VERBS = vocabulary(
     compensate credit return clear publish communicate inform thank meet discuss talk speak reply respond answer investigate
     analyse analyze understand determine figure endeavour endeavor attempt consider explore focus pay care strengthen enhance
     better follow take give get make keep hold share provide send tell say report suffer experience lose fail cause affect
-    lead result occur appear expect receive contact wonder bring mean arrive reach last strengthen rethink reflect strive
+    lead result occur appear expect receive contact wonder bring mean arrive reach last rethink reflect blame commend thank wonder
     """
 )
 """Say nothing about what is done, or tell of the recovery, of who is told, or of a hope."""

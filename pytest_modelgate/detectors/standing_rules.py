@@ -14,7 +14,7 @@ _MONTH = r"(?:january|february|march|april|may|june|july|august|september|octobe
 
 DATED = phrases(
     rf"""
-    (?:from|starting|beginning|as of|as from|effective|since) (?:(?:with|on|in|from) )?(?:the )?(?:now|today|tonight|tomorrow|next|this|{_DAY}|{_MONTH}|version|release|firmware|today's|immediately|v?\\d)
+    (?:from|starting|beginning|as of|as from|effective|since) (?:(?:with|on|in|from) )?(?:the )?(?:q[1-4]|now|today|tonight|tomorrow|next|this|{_DAY}|{_MONTH}|version|release|firmware|today's|immediately|v?\\d)
     with (?:immediate )?effect
     effective (?:immediately|now|today)
     (?:by|until|before|due|on|in|this|next|for|over|during) (?:the |early |mid-?|late |end of |mid |coming |\\w+'s )*(?:{_DAY}|{_MONTH}|tonight|tomorrow|month's end|year's end|the end of|quarter|sprint|term|season|shutdown|release|q[1-4])
@@ -35,7 +35,7 @@ DATED = phrases(
 
 HABIT = phrases(
     rf"""
-    (?:before|after|at|on|with|ahead of) (?:each|every|any|the start of each|the start of every|the next|first use|all)
+    (?:before|after|at|on|with|ahead of) (?:each|every|any|anything|anyone|the start of each|the start of every|the next|first use|all)
     (?:each|every|all|any) (?:[\w-]+ ){{0,2}}(?:shift|time|week|month|months|weeks|quarter|year|day|days|night|morning|evening|hour|hours|minutes|release|deploy\w*|change|build|event|season|spring|autumn|winter|summer|flight|voyage|term|update|upload|import|run|match|show|performance|service|{_DAY}|first|second|third|new|future|drop)
     (?:monthly|weekly|daily|hourly|quarterly|yearly|annual|annually|nightly|twice a (?:day|week|month|year)|once a (?:day|week|month|year|quarter)|per (?:week|month|quarter|year))
     (?:no longer|any more|never again|automatically|by (?:itself|themselves|default)|on (?:its|their) own|at night|around the clock|instead|rather than|at all times|now)
@@ -47,6 +47,7 @@ INSTITUTION = phrases(
     r"""
     (?:checklists?|rulebooks?|rules?|polic(?:y|ies)|procedures?|contracts?|handbooks?|manuals?|runbooks?|playbooks?|linters?|lint|pipelines?)
     (?:rosters?|rota|sheets?|job cards?|\w+-\w+ card|service card|whiteboard|tickets?|backlog|guidelines?|standards?|templates?|curriculum|onboarding|induction)
+    on (?:the|our|its|their|his|her) (?:\w+ ){0,2}?(?:list|plan|agenda|schedule)
     (?:training|trained|retrained|drills?|rehearsals?|rehearse\w*|inspections?|calendars?|definition of done|sign-?offs?|approvals?|second pair of eyes|four-eyes|dual control|sops?|protocols?)
     (?:spare|spares|redundant|redundancy|standby|backups?|watchdog|failsafe|fail-safe|interlock|safeguard|guard|canary|staging|checksum|allow-?list|whitelist|quota|gate|hook)
     """
@@ -59,6 +60,8 @@ GUARDS = phrases(
     (?:is|are|gets?) (?:now |also )?(?:refused|rejected|blocked|barred|banned|locked|required|validated|checked|capped|limited|rate-limited|throttled|verified|compared|held back|forbidden|prohibited|enforced|quarantined|monitored|alerted on|rotated|renewed|tested|reviewed|swapped|replaced|trained|given|taught|told|asked|expected|obliged|stopped|paused|allowed|restricted|moved|kept|isolated|separated|encrypted|backed up)
     gains? (?:an?|the|its|their|two|another|\w+)
     joins? (?:the|our)
+    (?:gets?|receives?) (?:an?|their|its|two|another|one)
+    (?:goes|go) (?:on|onto|into|to) (?:the|our) (?:\w+ ){0,3}?(?:list|plan|rota|roster|sheet|checklist|calendar|agenda|schedule)
     carr(?:y|ies) (?:an?|the|its)
     """
 )
@@ -83,7 +86,7 @@ _PLURALS = vocabulary(
 # Verbs that no instruction begins with.
 _OTHER_VERBS = vocabulary(
     """
-    come wipe stand sit live move belong apply text bail precede own vet fit
+    come wipe stand sit live move belong apply text bail precede own vet fit ask hang track outlast
     """
 )
 _PREPOSITIONS = vocabulary(

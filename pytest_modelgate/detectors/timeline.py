@@ -7,10 +7,12 @@ import re
 from pytest_modelgate.detectors.clock import LENGTH, clock_times
 from pytest_modelgate.detectors.events import Events, event_stems
 from pytest_modelgate.detectors.sentences import MAX_CHARACTERS, looks_ahead, statements
+from pytest_modelgate.detectors.words import words
 
 _AFTER_CONNECTIVE = 3
 """Content words after a connective among which an event of the input must be."""
 _SEQUENCE_SHARE = 3
+_LABEL = 3
 """Content words that a sentence shares with the input before "then" and the like count as an order of its events."""
 
 _CONNECTIVE = re.compile(
@@ -19,7 +21,7 @@ _CONNECTIVE = re.compile(
     r"|the\s(?:very\s)?(?:moment|minute|second|instant)\s(?:that\s|when\s|of\s)?"
     r"|the\s(?:very\s)?(?:day|night|morning|evening|hour)\s(?:that|when|of)\s"
     r"|no\ssooner\s(?:had|did|was|were)|(?:hardly|barely|scarcely)\shad|just\sas|at\sthe\ssame\stime\sas|by\sthe\stime"
-    r"|(?<!the\s)following(?!\s(?:up|through)\b)|prior\sto|upon|ever\ssince|during|throughout|whilst|while"
+    r"|(?<!the\s)following(?!\s(?:up|through)\b)|prior\sto|upon|ever\ssince|during|throughout|whilst|while|as(?=\s[^,;.]{3,60}\s(?:was|were)\sbeing\b)"
     r"|in\sthe\s(?:wake|aftermath|middle|midst|course|run-up)\s(?:of|to)|on\sthe\s(?:heels|back|eve|day|night|morning)\sof"
     r"|at\sthe\s(?:very\s)?(?:start|beginning|end|height|peak|time|moment|point|outset|onset|close)\s(?:of|that|when)"
     r"|from\sthe\s(?:very\s)?(?:start|beginning|moment|point|time|minute)\s(?:of|that|when|on)?"
@@ -37,7 +39,8 @@ _WHEN = re.compile(
 )
 _COUNTED = re.compile(
     rf"\b{LENGTH} (?:or so )?(?:later|earlier|afterwards?|beforehand|thereafter|(?:on|in)(?=[,;.:]|$)|after|before|into|past"
-    rf"|prior to|following|from the|until|till|passed|elapsed|went by|had gone by|had passed)\b"
+    rf"|prior to|following|from the|until|till|passed|elapsed|went by|had gone by|had passed"
+    rf"|(?:lay|lie|were|passed|elapsed|went by) between)\b"
     rf"|\b(?:within|inside) (?:of )?(?:the (?:first|next) {LENGTH}|{LENGTH} of)\b",
     re.IGNORECASE,
 )
@@ -86,7 +89,9 @@ def timeline_reference(text: str, input_text: str) -> bool:
     marks = set(_marks(input_text))
     events = Events(input_text)
     for sentence in statements(text):
-        if event_stems(sentence) and (not times.isdisjoint(clock_times(sentence)) or marks & set(_marks(sentence))):
+        if len(words(sentence)) > _LABEL and (
+            not times.isdisjoint(clock_times(sentence)) or marks & set(_marks(sentence))
+        ):
             return True
         if not looks_ahead(sentence) and _ties_events(sentence, events):
             return True

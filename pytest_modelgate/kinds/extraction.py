@@ -62,7 +62,7 @@ class Extraction:
         found.counts["fields"] = _sum(compared, "")
         for name in self.fields:
             found.counts[f"field.{name}"] = counts = _sum(compared, name)
-            found.scores[f"field.{name}"] = float(not counts[1] and not counts[2])
+            found.scores[f"field.{name}"] = float(isinstance(found.value, dict) and not counts[1] and not counts[2])
         if self._critical:
             all_counts = [_sum(compared, name) for name in self._critical]
             right = sum(counts[0] for counts in all_counts)

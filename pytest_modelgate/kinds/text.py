@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from pytest_modelgate.cases import Case
-from pytest_modelgate.contracts.closeness import normalised, word_f1
+from pytest_modelgate.contracts.closeness import same_words, word_f1
 from pytest_modelgate.contracts.refusal import is_refusal
 from pytest_modelgate.detectors.terms import count_terms
 from pytest_modelgate.errors import GatesFileError
@@ -74,9 +74,11 @@ class Text:
         rules = _rules(case)
         reference = rules.get("text")
         found.scores["declined"] = float(is_refusal(text))
+        if not text.strip():
+            found.violate("text", "the output is empty")
         if reference is not None:
             found.scores["exact"] = float(text.strip() == reference.strip())
-            found.scores["normalized"] = float(normalised(text) == normalised(reference))
+            found.scores["normalized"] = float(same_words(text, reference))
             found.counts["terms"] = tuple(map(float, count_terms(text, case.input, reference)))
             if importlib.util.find_spec("sacrebleu") is not None:
                 found.scores["chrf"] = _chrf().sentence_score(text, [reference]).score / 100
@@ -85,14 +87,24 @@ class Text:
             broken = self._broken_rules(case, text)
             for message in broken:
                 found.mistake(_cause(message), message)
-            found.scores["rules"] = found.scores["right"] = float(not broken)
-            found.scores["quality"] = 1 - len(broken) / number
+            found.scores["rules"] = float(not broken)
+            # Rules that only forbid are kept by saying nothing: the reference must then be met as well.
+            with_text = reference is not None and not self._demands(rules)
+            right = not broken and (not with_text or bool(found.scores["normalized"]))
+            found.scores["right"] = float(right)
+            found.scores["quality"] = (1 - len(broken) / number) * (word_f1(text, reference or "") if with_text else 1)
+            if with_text and not broken and not right:
+                found.mistake("wrong_text", "differs from the expected text")
         elif reference is not None:
             found.scores["right"] = found.scores["normalized"]
             found.scores["quality"] = word_f1(text, reference)
             if not found.scores["right"]:
                 found.mistake("wrong_text", "differs from the expected text")
         return found
+
+    def _demands(self, rules: dict[str, Any]) -> bool:
+        """Say whether some rule asks for something, instead of only forbidding."""
+        return bool(self._contains or rules.get("contains") or rules.get("citations") or rules.get("refusal"))
 
     def _number_of_rules(self, rules: dict[str, Any]) -> int:
         listed = sum(len(rules.get(key, ())) for key in ("contains", "lacks"))

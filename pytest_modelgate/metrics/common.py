@@ -24,7 +24,7 @@ def contract_validity(record: Record) -> bool:
     return not record.violations
 
 
-@share_of("exact_match", needs="expected")
+@share_of("exact_match", needs="expected", kinds=("classification", "extraction", "tool_call", "text"))
 def exact_match(record: Record) -> bool | None:
     """Tell whether the output is right as a whole."""
     return _flag(record, "exact")
@@ -54,7 +54,7 @@ def leak_rate(record: Record) -> bool:
     return _broke(record, "leak")
 
 
-@share_of("text_after_answer_rate", better="lower", kinds=("classification", "extraction", "tool_call", "sections"))
+@share_of("text_after_answer_rate", better="lower", kinds=("classification", "extraction", "tool_call"))
 def text_after_answer_rate(record: Record) -> bool:
     """Tell whether there is text after the answer was complete."""
     return any(

@@ -21,8 +21,8 @@ Figure = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
 def ratio(part: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return part / whole; 1 where there was nothing to find and nothing was given."""
-    empty = np.ones(np.shape(whole))
+    """Return part / whole; no number where there is nothing to divide by: a figure over nothing has no value."""
+    empty = np.full(np.shape(whole), np.nan)
     return np.asarray(np.divide(part, whole, out=empty, where=np.asarray(whole) > 0))
 
 
@@ -126,22 +126,20 @@ def pooled(pool: Pool | None) -> Measurement:
     """
     Return a figure of sums, from 0 to 1, bootstrapped over groups.
 
-    Draws that are all alike, as where every answer is right or every answer wrong, know nothing of their own
-    uncertainty: the figure is then bounded as a share of as many independent cases.
+    Bootstrap bounds know little where few cases differ, and nothing where none does: they are never narrower than those
+    of a share with this value, of as many independent cases.
     """
-    if pool is None or not len(pool.counts):
+    if pool is None or not len(pool.counts) or math.isnan(value := pool.value):
         return NOTHING
-    value, n, draws = pool.value, len(pool.counts), pool.draws
-    bounds = bounds_of(draws)
-    if bounds is not None:
-        return Measurement(value, n, statistics.percentile_interval(draws, 0.025, 0.975), bounds, pool)
+    draws = pool.draws[~np.isnan(pool.draws)]
     worth = statistics.effective_n(pool.groups)
-    shown = statistics.wilson(value * worth, worth)
-    return Measurement(value, n, shown, lambda asked: statistics.exact_bounds(value * worth, worth, asked), pool)
 
+    def bounds(confidence: float) -> Interval:
+        low, high = statistics.exact_bounds(value * worth, worth, confidence)
+        drawn = statistics.percentile_interval(draws, 1 - confidence, confidence)
+        return min(low, drawn[0]), max(high, drawn[1])
 
-def bounds_of(draws: np.ndarray[Any, Any]) -> Bounds | None:
-    """Return the bounds that bootstrap draws give; None where they are all alike (three right answers of three)."""
-    if float(draws.min()) == float(draws.max()):
-        return None
-    return lambda confidence: statistics.percentile_interval(draws, 1 - confidence, confidence)
+    shown = statistics.percentile_interval(draws, 0.025, 0.975)
+    if shown[0] == shown[1]:
+        shown = statistics.wilson(value * worth, worth)
+    return Measurement(value, len(pool.counts), shown, bounds, pool)

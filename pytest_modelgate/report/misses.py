@@ -12,6 +12,9 @@ SHOWN = 300
 """Characters of a text that a reader needs to see what happened; the report holds more."""
 
 
+_SHOWN_MISTAKES = 4
+
+
 def describe_miss(record: Record) -> Iterator[str]:
     """Yield the lines of one failed or missed case: what was broken, expected, got, and asked."""
     head = "critical case" if record.critical else "case"
@@ -21,8 +24,9 @@ def describe_miss(record: Record) -> Iterator[str]:
     for violation in record.violations:
         yield f"  broken    {violation.contract}: {plain(violation.message, SHOWN)}"
     wrong = [name for name, (expected, got) in record.labels.items() if expected != got]
-    if wrong and not record.violations:
-        yield f"  wrong     {', '.join(wrong)}"
+    told = wrong or [f"{mistake.cause}: {mistake.message}" for mistake in record.mistakes[:_SHOWN_MISTAKES]]
+    if told and not record.violations:
+        yield f"  wrong     {plain(', '.join(told), SHOWN)}"
     if record.has_expected:
         yield f"  expected  {plain(json.dumps(record.expected, ensure_ascii=False), SHOWN)}"
     if record.error is None:

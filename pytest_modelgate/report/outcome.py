@@ -90,6 +90,10 @@ class RunOutcome:
                 reasons.append(
                     f"{len(found)} {word if len(found) == 1 else word.replace('case', 'cases')}: {names}{more}"
                 )
+        if self.repeats is not None:
+            reasons += self.repeats.reasons(self.gates, tuple(self.release.kinds))
+        if not self.release.judged:
+            reasons.append("no target was judged")
         if not self.gates:
             reasons.append("no gate was judged")
         return reasons

@@ -116,6 +116,8 @@ def _cases_line(outcome: RunOutcome, target: Target) -> str:
         for word in ("passed", "missed", "failed", "error")
         if (count := sum(record.outcome == word for record in records))
     ]
+    broken = next((record.error for record in records if record.error), None)
+    counts += [f"the first: {plain(broken, 200)}"] if broken and target.spec.role == "control" else []
     role = " (control)" if target.spec.role == "control" else ""
     return f"{target.id}{role}: {len(records)} of {len(outcome.release.cases)} cases run: {', '.join(counts) or 'none'}"
 
