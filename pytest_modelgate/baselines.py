@@ -55,6 +55,11 @@ def rules_of(task: Task, generation: Mapping[str, Any]) -> dict[str, str]:
     return {**task.rules, **generated, "metrics": str(METRICS_VERSION)}
 
 
+def instructions_of(task: Task) -> str:
+    """Return the digest of what the model is told besides a case's input: it may change from release to release."""
+    return digest([task.system, task.prompt])
+
+
 def load_baseline(
     folder: Path,
     gates_name: str,
@@ -140,6 +145,7 @@ def write_baseline(
                 "commit": _commit(folder),
                 "n": len(rows),
                 "rules": rules_of(task, generation),
+                "instructions": instructions_of(task),
                 **about,
             }
             head["sha256"] = digest([head, rows])

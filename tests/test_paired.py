@@ -164,6 +164,29 @@ def test_unchanged_macro_f1_is_no_certainty() -> None:
     assert change.bounds(0.95) == paired_bounds(0, 0, 60, 0.95)
 
 
+def test_one_difference_is_no_certainty() -> None:
+    """Where one answer of many differs, the bounds are never narrower than those of a share without one."""
+    before = [(A, A), (B, B), (C, C)] * 20
+
+    change = difference(macro_f1([(A, B), *before[1:]]), macro_f1(before))
+
+    assert change.value is not None
+    assert change.bounds is not None
+    low, high = change.bounds(0.95)
+    assert low < change.value < high
+    least = paired_bounds(0, 0, 60, 0.95)
+    assert high - low >= least[1] - least[0] - 1e-9
+
+
+def test_a_figure_over_nothing_has_no_difference() -> None:
+    """Where one side had nothing to find, there is no figure, and none to compare."""
+    one, none = (measure("term_preservation", [record(A, A, counts={"terms": (n, n)})]) for n in (1.0, 0.0))
+
+    assert none is NOTHING
+    assert difference(one, none) is NOTHING
+    assert difference(none, one) is NOTHING
+
+
 def test_an_answer_that_counts_on_one_side_only_is_left_out() -> None:
     """A case without a label has no confidence: the others are compared with themselves, not with their neighbours."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_modelgate.detectors.clock import LENGTH
-from pytest_modelgate.detectors.grammar import PAST_FORMS, finite_verb, has_object, is_human, tokens
+from pytest_modelgate.detectors.grammar import PAST_FORMS, Verb, finite_verb, has_object, is_human, tokens
 from pytest_modelgate.detectors.vocabulary import vocabulary
 from pytest_modelgate.detectors.words import stem
 
@@ -18,13 +18,13 @@ _IDLE = frozenset(
     stem(word)
     for word in vocabulary(
         """
-        reach pass show return log read hit climb fall see receive get have lose report display record rise need want notice
+        reach pass show return log read climb fall see receive get have lose report display record rise need want notice
         spot find detect call page ring tell inform notify ask say complain wait miss serve answer respond recover restore
         revert fix resolve repair replace reload renew resume regain close open start restart begin finish complete end last
         take go come cancel refund apologise thank help try work remain stay stand sit lie become look seem appear sound smell
         play win lead watch hear feel experience suffer face meet join enter leave depart arrive follow carry bring move divert
         switch shift transfer direct hand pay buy sell print sign publish deliver ship load unload clear drain empty calm solve
-        cure save rescue protect keep show hold store include number total average measure weigh contact reveal confirm
+        cure save rescue protect keep show store include number total average measure weigh contact reveal confirm
         identify indicate suggest point prove demonstrate mean say list describe mention cover await stop halt stall freeze
         exceed cross touch near double treble triple quadruple draw attract put set give raise lift affect concern
         involve hurt sleep dry cool warm heat believe think know expect warn alert wake announce post display report declare
@@ -44,9 +44,16 @@ _MADE_NOTHING = re.compile(
     r"|recovery|return|stop|trip|news|statement|up)\b",
     re.IGNORECASE,
 )
+_LIMIT = re.compile(
+    r"\b(?:limits?|ceiling|cap|quota|maximum|zero|bottom|peak|record|capacity|new|\d+|market|shelves|headlines)\b",
+    re.IGNORECASE,
+)
 _RELATIVE = frozenset({"that", "which", "who"})
 _NO_SECOND = frozenset(
     {"the", "a", "an", "is", "are", "was", "were", "been", "be", "had", "has", "have", "of", "by", "itself"}
+)
+_ADVERBS = frozenset(
+    {"then", "also", "so", "thus", "soon", "again", "only", "just", "never", "in", "turn", "at", "last"}
 )
 _POINTERS = frozenset({"which", "that", "this", "these", "those"})
 
@@ -61,7 +68,7 @@ def acting_clauses(sentence: str) -> Iterator[str]:
     for end in [*_CLAUSES.finditer(sentence), None]:
         clause = sentence[start : end.start() if end else len(sentence)]
         subject = _acting_subject(clause, latest)
-        latest = _subject_of(clause) or latest
+        latest = _subject_of(clause) or latest or (clause if not start else "")
         if subject is not None:
             yield sentence[:start] if subject.lower() in _POINTERS else subject
         start = end.end() if end else len(sentence)
@@ -77,9 +84,12 @@ def _subject_of(clause: str) -> str:
 def _acting_subject(clause: str, latest: str) -> str | None:
     """Return the subject of a clause if it acts; that of the clause before, ``latest``, where it has none of its own."""
     words = tokens(clause)
+    while words and (words[0].lower().endswith("ly") or words[0].lower() in _ADVERBS):
+        words.pop(0)
     if words and _is_past(words[0]) and latest:
         words = [*tokens(latest), *words]
-    verb = finite_verb(words)
+    pointing = len(words) > 1 and words[0].lower() in _POINTERS and _is_past(words[1])
+    verb = Verb(1, "past") if pointing else finite_verb(words)
     if verb is None or verb.tense == "present" or verb.index == 0:
         return None
     subject, index = words[: verb.index], verb.index
@@ -108,6 +118,8 @@ def _acting_subject(clause: str, latest: str) -> str | None:
     }:
         return None
     if stem(words[index].lower()) in _IDLE or not has_object(words, index) or is_human(subject):
+        return None
+    if words[index].lower() == "hit" and _LIMIT.search(" ".join(words[index + 1 : index + 6])):
         return None
     if words[index].lower() == "made" and _MADE_NOTHING.match(" ".join(words[index + 1 :])):
         return None

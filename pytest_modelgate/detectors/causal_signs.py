@@ -51,6 +51,17 @@ _WHICH = re.compile(
     re.IGNORECASE,
 )
 
+_DURATION = re.compile(rf"(?:only |about |nearly |almost |just |over |another )?{LENGTH}\b", re.IGNORECASE)
+# What people did before it happened, and should not have.
+_MISTAKE = re.compile(
+    r"\b(?:had|has) (?:also |just |once |quietly |accidentally |mistakenly |by mistake )*(?:unplugged|forgotten|swapped|copied|pasted|typed"
+    r"|entered|keyed|edited|removed|deleted|disabled|switched off|turned off|left|moved|renamed|connected|wired|misread|mixed"
+    r"|skipped|ignored|muted|silenced|upgraded|changed|installed|applied|merged|lowered|raised|set|scheduled|painted|blocked"
+    r"|taped|locked|closed|opened|confused|overlooked|missed|postponed|bypassed|overridden|hard-coded|reused|shared|revoked)"
+    r" (?:(?:an?|the|its|their|his|her|all|every|both|some|two|it|them)\b|(?!at\b|in\b|on\b|by\b|for\b|to\b|until\b|when\b|after\b|before\b|and\b|again\b|with\b|from\b|as\b)\w+)",
+    re.IGNORECASE,
+)
+
 _SIGNS = (
     phrases(
         r"had (?:just |already |once |never |not |long |quietly |accidentally )*(?:been |\w+(?:ed|en)\b|run|sent|put|left|got|gone|set|cut|let|come|lost|kept|grown|drifted|shrunk|worn|hit|fallen|crept|stuck)"
@@ -109,8 +120,14 @@ def is_done_by_a_thing(sentence: str) -> bool:
             continue
         if heads & _CHANGES and not _ENDED.match(found["verb"]) and not is_human(subject):
             return True
+    if _MISTAKE.search(sentence):
+        return True
     which = _WHICH.search(sentence)
-    return which is not None and has_object(["which", "did", *tokens(which["object"])], 1)
+    return (
+        which is not None
+        and _DURATION.match(which["object"]) is None
+        and has_object(["which", "did", *tokens(which["object"])], 1)
+    )
 
 
 def weigh(sentence: str) -> bool:

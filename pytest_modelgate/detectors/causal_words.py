@@ -48,10 +48,11 @@ AFTER = phrases(
     owed (?:its|their|to)
     (?:there was|had) (?:\w+ )?to do with
     ^blame
+    (?:it only took|it took only|it took just|all it took was|nothing more than|took nothing more than)
     ^it was(?! (?:not|clear|noticed|found|discovered|said|reported|thought|decided|agreed|obvious|evident|apparent|possible|likely|true|late|then|there|here|only|\w+ed|until|about|around|at|\d)\b)(?= [^,;]{{4,120}} (?:that|which|who) \w+)
     through (?:an?|the) (?:\w+ )?(?:mix-up|error|mistake|oversight|slip|typo|bug|misunderstanding|confusion|misreading|lapse|fault)(?: of| in| between)?
     (?:was|were|is|are|all|mostly|mainly|largely|partly|simply) down to
-    (?:(?:root|underlying|main|primary|proximate|immediate|direct|actual|real|true|contributing|aggravating|deeper|second|other|another|single|biggest|key|chief) )*(?:causes?|reasons?|culprits?|triggers?|factors?|sources?|origins?|explanation|fault|blame|problem|weak (?:spot|point|link))(?: (?:of|for|behind|in|with|here)(?: [\w'-]+){{0,7}}?)? (?:was|were|is|are|being|lay|lies|turned out to be|proved to be|appears? to (?:be|have been)|rests?|goes)(?: (?:that|in|with|to))?(?! (?:not|un|still|due|found|identified|being|under|clear|yet|never|looked|sought|suspected|fixed|corrected|repaired|removed|reported|cleared|gone|resolved|solved|over|noticed|discovered|seen|handled|known|assumed|discussed|reviewed|quickly|soon|only))
+    (?:(?:root|underlying|main|primary|proximate|immediate|direct|actual|real|true|contributing|aggravating|deeper|second|other|another|single|biggest|key|chief) )*(?:causes?|reasons?|culprits?|triggers?|factors?|sources?|origins?|roots?|crux|crunch|snag|explanation|fault|blame|problem|weak (?:spot|point|link))(?: (?:of|for|behind|in|with|here)(?: [\w'-]+){{0,7}}?)? (?:was|were|is|are|being|lay|lies|turned out to be|proved to be|appears? to (?:be|have been)|rests?|goes)(?: (?:that|in|with|to))?(?! (?:not|un|still|due|found|identified|being|under|clear|yet|never|looked|sought|suspected|fixed|corrected|repaired|removed|reported|cleared|gone|resolved|solved|over|noticed|discovered|seen|handled|known|assumed|discussed|reviewed|quickly|soon|only))
     what (?:made|caused|triggered|broke|led|turned|kept|brought|allowed|let|tipped|set|added|delayed|slowed|prolonged|deepened|hid|blocked|stopped|started)(?: [\w'-]+){{1,12}}? (?:was|were|is)
     (?:behind|at the (?:root|heart|bottom|origin|core|back) of|contributing to|adding to|underlying|underneath|responsible for|to blame for|compounding|aggravating)(?: [\w'-]+){{1,8}}? (?:was|were|is|are|lay|stood|came)
     (?:the|a|an|as a|one)(?: (?:direct|indirect|knock-on|natural|unintended|combined|side|logical|delayed|late))? (?:results?|consequences?|product|effect|outcome|by-?product|symptom|fruit|casualty|victim) of
@@ -244,7 +245,8 @@ FLAW = phrases(
 
 LABEL = re.compile(
     r"^\W*(?:the )?(?:(?:root|main|likely|underlying|primary|probable|direct|proximate|contributing|aggravating) )*"
-    r"(?:causes?|factors?|reasons?|triggers?|why(?: it happened)?|what (?:went wrong|happened|made it worse)|culprit)"
+    r"(?:causes?|factors?|reasons?|triggers?|why(?: it happened)?|what (?:went wrong|happened|made it worse)|culprit"
+    r"|(?:underlying|behind|beneath|at the bottom of) (?:it|this|that)(?: all)?|diagnosis|explanation|finding|verdict|to blame|at fault)"
     r" ?(?:[:\u2013\u2014]| -) *(?P<rest>.+)",
     re.IGNORECASE,
 )

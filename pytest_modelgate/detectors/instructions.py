@@ -36,7 +36,7 @@ _FINITE = re.compile(
 )
 # In small letters only: capitals are names, such as REQUIRED.
 _PAST = re.compile(
-    r"\b(?:fell|went|came|broke|ran|took|led|made|grew|kept|held|lost|saw|sank|rose|stood|gave|drove|threw|got|became|began"
+    r"\b(?:hit|fell|went|came|broke|ran|took|led|made|grew|kept|held|lost|saw|sank|rose|stood|gave|drove|threw|got|became|began"
     r"|[a-z]{2,30}ed)\b(?! (?:by|with)\b)"
 )
 _HEAD_END = re.compile(

@@ -82,7 +82,7 @@ NO_SUBJECT = re.compile(
 
 TOLD_THAT = re.compile(
     r"\b(?:told|knew|known|assumed|thought|said|believed|warned|realised|realized|noticed|reported|knowing|aware|required)\b"
-    r".{0,40}\bthat\b.{0,40}$",
+    r".{0,40}\bthat\b.{0,40}$|\b(?:than|what|whatever)\b[^,;.]{0,40}$",
     re.IGNORECASE,
 )
 """Stands before what only was thought or known to have to be done."""

@@ -81,7 +81,7 @@ _CLAIM = re.compile(
     r"|mentioned|mentions|addressed|explained|identified|satisfied|satisfies|fulfilled|fulfils|meets?|met|done|ok|okay"
     r"|checked|provided|contains?|several|multiple|many|detailed|discussed|see|above|below|explanation|summary"
     r"|incident|report|post-?mortem|section|document|text|n/?a|pass(?:ed)?|complete[d]?|clear(?:ly)?|here|specified"
-    r"|refers?|referred|reference)\b",
+    r"|refers?|referred|reference|analysis|pending|tbd|tbc|none|unknown|open)\b",
     re.IGNORECASE,
 )
 _JOINING = vocabulary(

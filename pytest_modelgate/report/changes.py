@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Iterable, Mapping
 from dataclasses import dataclass
 
-from pytest_modelgate.baselines import Baseline
+from pytest_modelgate.baselines import Baseline, instructions_of
 from pytest_modelgate.metrics import Measurement
 from pytest_modelgate.metrics.comparison import win_rate
 from pytest_modelgate.records import Json, Record
@@ -60,7 +60,7 @@ class Changes:
     Hold what changed against the baseline.
 
     ``accepted``: for each task, what was accepted when and why. ``not_compared``: for each task whose answers cannot be
-    compared, why.
+    compared, why. ``notes``: what else changed since that may explain what changed in the answers.
     """
 
     accepted: Mapping[str, Json]
@@ -69,6 +69,7 @@ class Changes:
     removed: tuple[CaseKey, ...]
     edited: tuple[CaseKey, ...]
     not_compared: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """Return what report.json holds."""
@@ -79,6 +80,7 @@ class Changes:
             "removed": _names(self.removed),
             "edited": _names(self.edited),
             "not_compared": dict(self.not_compared),
+            "notes": list(self.notes),
         }
 
 
@@ -96,7 +98,19 @@ def find_changes(outcome: RunOutcome) -> Changes | None:
         removed=tuple(key for key in baseline.removed if key not in quarantined),
         edited=baseline.edited,
         not_compared=baseline.differences,
+        notes=tuple(_notes(outcome, baseline)),
     )
+
+
+def _notes(outcome: RunOutcome, baseline: Baseline) -> Iterator[str]:
+    """Yield what changed since the baseline was accepted that does not keep answers from being compared."""
+    heads = baseline.provenance
+    for name, task in outcome.release.tasks.items():
+        if heads.get(name, {}).get("instructions") not in {None, instructions_of(task)}:
+            yield f"the system text or prompt of task {name!r} changed since"
+    gates = outcome.release.gates_file
+    if any(head.get("gates_sha256") not in {None, gates.sha256} for head in heads.values()):
+        yield f"{gates.path.name} changed since"
 
 
 def wants_baseline(outcome: RunOutcome) -> bool:

@@ -163,6 +163,7 @@ def _changes(outcome: RunOutcome) -> Iterator[str]:
     yield from _listed(
         f"{word} cases: {_few(f'{suite}/{case}' for suite, case in keys)}" for word, keys in named.items() if keys
     )
+    yield from _listed(f"note: {markdown(note)}" for note in changes.notes)
     yield from _listed(
         f"task {code(task)} is not compared: {markdown(reason)}" for task, reason in changes.not_compared.items()
     )

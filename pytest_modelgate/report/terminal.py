@@ -170,6 +170,8 @@ def _baseline_lines(outcome: RunOutcome) -> Iterator[Line]:
             yield f"    and {len(target.new_failures) - SHOWN_CHANGES} more in report.json", ""
     if cases := case_changes_text(changes):
         yield f"  {cases}", ""
+    for note in changes.notes:
+        yield f"  note: {plain(note, 200)}", "yellow"
     for task, reason in changes.not_compared.items():
         yield f"  {task}: not compared: {plain(reason, 200)}", "yellow"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_modelgate.contracts.closeness import normalised, word_f1
+from pytest_modelgate.contracts.closeness import normalised, same_words, word_f1
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,16 @@ from pytest_modelgate.contracts.closeness import normalised, word_f1
         ("**Done.**", "done"),
         ("\u00c9t\u00e9 Stra\u00dfe", "\u00e9t\u00e9 strasse"),
         ("snake_case", "snake case"),
+        ("It costs \u20ac5, or -5 < 3.5!", "it costs \u20ac5 or -5 < 3.5"),
+        ("well - known, re-run", "well known re-run"),
+        ("\U0001f44d C++", "\U0001f44d c++"),
+        ("\u0928\u092e\u0938\u094d\u0924\u0947 \uff15", "\u0928\u092e\u0938\u094d\u0924\u0947 5"),
         ("- - -", ""),
         ("", ""),
     ],
 )
 def test_normal_form(text: str, plain: str) -> None:
-    """Case, punctuation and white space go; times, hyphens and apostrophes inside words stay."""
+    """Case, punctuation and white space go; what joins words, symbols, marks and signs before digits stay."""
     assert normalised(text) == plain
 
 
@@ -37,11 +41,16 @@ def test_normal_form(text: str, plain: str) -> None:
         ("the the the", "the pod", 2 / 5),
         ("stop", "restart", 0.0),
         ("", "restart", 0.0),
-        ("", "?!", 1.0),
+        ("", "?!", 0.0),
+        ("-", "?!", 0.0),
+        ("", "", 1.0),
+        (" ?!\n", "?!", 1.0),
+        ("it is -5", "it is 5", 2 / 3),
+        ("\u20ac5", "$5", 0.0),
     ],
 )
 def test_word_f1(text: str, reference: str, f1: float) -> None:
-    """Each word counts as often as it occurs; two texts without words are the same."""
+    """Each word counts as often as it occurs; two texts without words must be equal."""
     assert word_f1(text, reference) == pytest.approx(f1)
 
 
@@ -51,7 +60,26 @@ def test_word_f1_is_a_likeness(one: str, other: str) -> None:
     assert 0 <= word_f1(one, other) <= 1
     assert word_f1(one, other) == word_f1(other, one)
     assert word_f1(one, one) == 1.0
-    assert word_f1(one, normalised(one)) == 1.0
+    assert word_f1(one, normalised(one)) == float(bool(normalised(one)) or not one.strip())
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "same"),
+    [
+        ("It, is.", "it is", True),
+        ("is it", "it is", False),
+        ("5", "-5", False),
+        ("", "it is", False),
+        ("?!", "it is", False),
+        ("-", "?!", False),
+        (" ?!\n", "?!", True),
+        ("", "", True),
+    ],
+)
+def test_same_words(text: str, reference: str, same: bool) -> None:
+    """Case, punctuation and white space may differ, the words and their order may not; without words nothing may."""
+    assert same_words(text, reference) is same
+    assert same_words(reference, text) is same
 
 
 @given(st.text(max_size=80))

@@ -56,6 +56,17 @@ def test_what_the_input_or_the_right_answer_holds_may_be_said() -> None:
     assert FINDER.find(INSTRUCTIONS, TWELVE) is not None  # the rest of it is nowhere
 
 
+@pytest.mark.parametrize("marks", ['""', "\u201c\u201d"])
+def test_what_the_instructions_quote_may_be_said(marks: str) -> None:
+    """A text that the instructions give in double quotes is there to be said; what stands around it is not."""
+    quoted = "we are open from nine in the morning until six in the evening on all days"
+    finder = LeakFinder(f"When asked for hours, say {marks[0]}{quoted}{marks[1]}. {INSTRUCTIONS}")
+
+    assert finder.find(quoted, "") is None
+    assert "repeats its instructions" in (finder.find(TWELVE, "") or "")
+    assert "repeats its instructions" in (LeakFinder(f"Say '{quoted}'.").find(quoted, "") or "")
+
+
 @pytest.mark.parametrize(
     "mark",
     [

@@ -30,6 +30,10 @@ from pytest_modelgate.contracts.refusal import is_refusal
         "As an AI language model, I cannot have opinions.",
         "That's not something I can help with.",
         "Thank you for asking. I WILL NOT write malware.",
+        "Unfortunately, we cannot offer that.",
+        "Cannot share that.",
+        "I would love to, but I can't do that.",
+        "I simply can't help with that.",
     ],
 )
 def test_refusals(text: str) -> None:
@@ -51,10 +55,17 @@ def test_refusals(text: str) -> None:
         "Customers can't log in since 09:40. Restart the gateway.",
         "Our policy covers this: you get the money back.",
         "I can help with that.",
+        "I can't wait to help you with your order!",
+        "I cannot thank you enough. It opens at 9.",
+        "I'm sorry you had trouble. Your refund has been issued.",
+        "The customer is unable to provide a receipt. Refund by card.",
+        "Without a receipt you will not be able to get help there.",
+        "Castling through check violates the rules of chess.",
+        "Sorry for the wait! Your order is on its way.",
     ],
 )
 def test_answers(text: str) -> None:
-    """Sympathy, and what something else cannot do, is no refusal."""
+    """Sympathy, eagerness, and what something or somebody else cannot do, is no refusal."""
     assert not is_refusal(text)
 
 

@@ -33,12 +33,52 @@ PROSE = (
         (" " * 5_000, "the output compresses to"),
     ],
 )
-def test_loop_is_found(text: str, told: str) -> None:
-    """A piece that stands four times at the end, or a text that is one piece many times over, is said to be a loop."""
-    found = find_loop(text)
+def test_loop_of_a_cut_off_answer_is_found(text: str, told: str) -> None:
+    """A piece four times at the end, or one piece many times over, is a loop where the answer had to be cut off."""
+    found = find_loop(text, was_cut=True)
 
     assert found is not None
     assert told in found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a" * 200, "the output ends in 'a', 200 times over"),
+        ("The answer is:" + " ha" * 67, "the output ends in ' ha', 67 times over"),
+        (PROSE + " I will check." * 20, "the output ends in ' I will check.', 20 times over"),
+        (PROSE + "\n- Restart it." * 25 + "\n \n", "the output ends in '\\n- Restart it.', 25 times over"),
+    ],
+)
+def test_loop_of_a_finished_answer_is_found(text: str, told: str) -> None:
+    """Twenty times and 200 characters are a loop, even where the answer ended by itself."""
+    assert find_loop(text) == told
+    assert find_loop(text, was_cut=True) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 199,
+        " I will check." * 19,
+        " ha" * 66,
+        PROSE * 12,
+        " " * 5_000,
+        "| - | - |\n" * 60,
+        "=" * 500,
+        "| 1 | low |\n" * 12,
+        "- [ ] done\n" * 15,
+    ],
+)
+def test_what_a_finished_answer_may_repeat(text: str) -> None:
+    """Fewer times or characters, rules of tables without a letter or digit, and what only compresses are none."""
+    assert find_loop(text) is None
+
+
+@pytest.mark.parametrize("rule", ["-" * 90, "| - | - |\n" * 9])
+def test_rules_are_no_loop_of_their_own(rule: str) -> None:
+    """A period without a letter or digit is none by its repeats, even in an answer that was cut off."""
+    assert find_loop(f"{PROSE}\n{rule}", was_cut=True) is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +100,7 @@ def test_loop_is_found(text: str, told: str) -> None:
 def test_what_is_no_loop(text: str) -> None:
     """Short texts, prose, tables, records, and a repetition that the text leaves again are none."""
     assert find_loop(text) is None
+    assert find_loop(text, was_cut=True) is None
 
 
 def test_what_the_right_answer_repeats_may_be_repeated() -> None:
@@ -74,19 +115,33 @@ def test_what_the_right_answer_repeats_may_be_repeated() -> None:
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=60), st.integers(4, 12))
 @settings(max_examples=500)
-def test_any_piece_four_times_is_found(before: str, piece: str, times: int) -> None:
-    """Whatever stands before it, and whatever it is made of, an end of 40 characters or more is found."""
+def test_any_piece_four_times_is_found_where_cut_off(before: str, piece: str, times: int) -> None:
+    """Whatever stands before it, a cut-off end of 40 characters or more with a letter or digit in it is found."""
+    looped = piece * times
+    found = find_loop(before + looped, was_cut=True)
+
+    if len(looped.rstrip()) - len(piece) >= 40 and len(looped.rstrip()) >= 4 * len(piece):
+        assert found is not None or not any(map(str.isalnum, piece))
+
+
+@given(st.text(max_size=200), st.text(min_size=1, max_size=60), st.integers(4, 40))
+@settings(max_examples=500)
+def test_any_piece_twenty_times_is_found(before: str, piece: str, times: int) -> None:
+    """A finished answer's end of 200 characters or more is found too; what is found there is found where it was cut."""
     looped = piece * times
     found = find_loop(before + looped)
 
-    if len(looped.rstrip()) - len(piece) >= 40 and len(looped.rstrip()) >= 4 * len(piece):
-        assert found is not None
+    # Only the last 2000 characters are looked at.
+    if 200 + len(piece) <= len(looped.rstrip()) >= 20 * len(piece) <= 2_000:
+        assert found is not None or not any(map(str.isalnum, piece))
+    assert found is None or find_loop(before + looped, was_cut=True) == found
 
 
 @given(st.text(max_size=39))
 def test_short_texts_are_none(text: str) -> None:
     """Fewer than 40 characters are never called a loop."""
     assert find_loop(text) is None
+    assert find_loop(text, was_cut=True) is None
 
 
 @pytest.mark.parametrize(
@@ -106,5 +161,6 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
     """The time is linear in the length, whatever repeats."""
     started = time.process_time()
     find_loop(text, text)
+    find_loop(text, text, was_cut=True)
 
     assert time.process_time() - started < 2

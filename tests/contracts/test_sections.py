@@ -98,7 +98,8 @@ def test_a_section_stands_where_it_says(before: str, title: str, body: str) -> N
         ("* a\n\u2022 b", ["a", "b"], True),
         ("1. a\n2) b\n\n10. c", ["a", "b", "c"], True),
         ("  - a  \n\t- b", ["a", "b"], True),
-        ("- a\nand more of it\n- b", ["a", "b"], False),
+        ("- a\nand more of it\n- b", ["a", "b"], True),
+        ("\n- a\n  wrapped\n\nand again", ["a"], True),
         ("First:\n- a", ["a"], False),
         ("-a\n- b", ["b"], False),
         ("a, b", [], False),
@@ -106,7 +107,7 @@ def test_a_section_stands_where_it_says(before: str, title: str, body: str) -> N
     ],
 )
 def test_items(text: str, items: list[str], is_list: bool) -> None:
-    """A list is lines that each begin with a bullet or a number."""
+    """Items are lines with a bullet or a number; a text that begins with one is a list, wrapped lines and all."""
     section = Section("Next steps", text, 0)
 
     assert (section.items, section.is_list) == (items, is_list)

@@ -59,7 +59,8 @@ class Example:
     @property
     def judging(self) -> list[Gate]:
         """Return the gates that judge a replay by itself: not its speed, nor how it compares with a baseline."""
-        return [gate for gate in self.rules.gates if gate.applies_to("replay") and gate.judges_answers]
+        alone = [gate for gate in self.rules.gates if gate.table.min is not None or gate.table.max is not None]
+        return [gate for gate in alone if gate.applies_to("replay") and gate.metric.source == "records"]
 
     def gate(self, name: str) -> Gate:
         """Return a gate by name."""
@@ -93,7 +94,7 @@ class Example:
 
         def fails(number: int) -> bool:
             chosen = self._judged | {key: records[key] for key, _ in answers[:number]}
-            (result,) = evaluate([gate], Findings({"any": "replay"}, list(chosen.values())))
+            result, *_ = evaluate([gate], Findings({"any": "replay"}, list(chosen.values())))
             return result.outcome == "failed"
 
         too_few = 0

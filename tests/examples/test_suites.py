@@ -102,7 +102,7 @@ def cut_off(example: Example, case: Case) -> Generation:
 
 def repeat_the_end(example: Example, case: Case) -> Generation:
     """Run in circles after the answer."""
-    return Generation(example.answer(case) + " And then try it once more." * 12)
+    return Generation(example.answer(case) + " And then try it once more." * 24)
 
 
 def add_key(example: Example, case: Case) -> Generation:

@@ -35,13 +35,16 @@ def test_cut_off(make_task: MakeTask) -> None:
 
 @pytest.mark.parametrize("loop", ["and so on " * 9, '{"label": "' + "a b c " * 30, "na" * 30])
 def test_loop(make_task: MakeTask, loop: str) -> None:
-    """An answer that runs in circles is named so."""
-    assert "repetition" in contracts(loop, make_task)
+    """An answer that runs in circles until it is cut off is named so; one that ends by itself from twenty times on."""
+    assert "repetition" in contracts(loop, make_task, finish_reason="length")
+    assert "repetition" not in contracts(loop[:60], make_task)
+    assert "repetition" in contracts(loop * 12, make_task)
 
 
 def test_loop_inside_a_value(make_task: MakeTask) -> None:
     """A loop in a text of a JSON value is one; brackets that close are none."""
-    assert "repetition" in contracts('{"label": "' + "so very " * 12 + '"}', make_task)
+    assert "repetition" in contracts('{"label": "' + "so very " * 26 + '"}', make_task)
+    assert contracts('{"label": "' + "so very " * 12 + '"}', make_task) == []
     assert contracts("[" * 60 + "]" * 60, make_task) == []
 
 
@@ -62,6 +65,29 @@ def test_refusal_is_told_apart(make_task: MakeTask) -> None:
 
     assert answer(task, "I'm sorry, but I can't help with that.", {"label": "a"}).scores["declined"] == 1.0
     assert answer(task, '{"label": "I can\'t help"}', {"label": "a"}).scores["declined"] == 0.0
+
+
+def test_an_expected_refusal_is_no_false_refusal(make_task: MakeTask) -> None:
+    """Where the right answer itself declines and no rule says more, nothing is said about refusals."""
+    task = make_task('kind = "text"')
+    declined = "I can't help with that."
+
+    assert "must_decline" not in answer(task, declined, declined).scores
+    assert answer(task, declined, {"text": declined, "refusal": True}).scores["must_decline"] == 1.0
+    assert answer(task, declined, "It opens at 9.").scores["must_decline"] == 0.0
+
+
+def test_what_cannot_be_judged_in_time_is_an_error(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern of the user's that never ends is nobody's wrong answer: the case has no result."""
+    monkeypatch.setattr("pytest_modelgate.judgement.JUDGE_SECONDS", 0.2)
+    task = make_task('kind = "text"\ncitations = "(a+)+b"')
+
+    record = answer(task, "a" * 60, {"citations": ["ab"]})
+
+    assert record.outcome == "error"
+    assert record.error == "judge: could not be judged in 0.2 s"
+    assert not record.violations
+    assert not record.scores
 
 
 def test_confidence_is_the_probability_of_the_label(make_task: MakeTask) -> None:

@@ -48,6 +48,37 @@ def test_rules(make_task: MakeTask, rules: dict[str, Any], text: str, wrong: lis
     assert record.outcome == ("missed" if wrong else "passed")
 
 
+@pytest.mark.parametrize(
+    ("rules", "text", "wrong"),
+    [
+        ({"text": "It opens at 9.", "lacks": ["18"]}, "it opens at 9", []),
+        ({"text": "It opens at 9.", "lacks": ["18"]}, "No idea.", ["wrong_text"]),
+        ({"text": "It opens at 9.", "lacks": ["18"]}, "It opens at 18.", ["broken_rule"]),
+        ({"text": "It opens at 9.", "refusal": False}, "No idea.", ["wrong_text"]),
+        ({"text": "It opens at 9.", "contains": ["9"]}, "From 9 on.", []),
+    ],
+)
+def test_rules_that_only_forbid_leave_the_reference(
+    make_task: MakeTask, rules: dict[str, Any], text: str, wrong: list[str]
+) -> None:
+    """What only forbids is kept by saying nothing, so the reference must be met; what demands stands for it."""
+    record = answer(make_task(TABLE), text, rules)
+
+    assert causes(record) == wrong
+    assert record.outcome == ("missed" if wrong else "passed")
+    assert (record.scores["quality"] == 1.0) == (not wrong)
+
+
+@pytest.mark.parametrize("expected", ["It opens at 9.", {"lacks": ["18"]}, {"refusal": False}])
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_output_breaks_a_contract(make_task: MakeTask, text: str, expected: Any) -> None:
+    """Nothing is no text, whatever the rules forbid."""
+    record = answer(make_task(TABLE), text, expected)
+
+    assert [(broken.contract, broken.message) for broken in record.violations] == [("text", "the output is empty")]
+    assert record.outcome == "missed"
+
+
 def test_refusals_are_counted(make_task: MakeTask) -> None:
     """What must be declined and what was are kept for recall and false refusals."""
     record = answer(make_task(TABLE), "I won't do that.", {"refusal": False})

@@ -21,8 +21,10 @@ from sklearn.metrics import (
 from pytest_modelgate.cases import Case
 from pytest_modelgate.kinds import make_kind
 from pytest_modelgate.kinds.kind import NO_LABEL
+from pytest_modelgate.metrics import NOTHING
 from pytest_modelgate.metrics.classification import BINS, confusion
 from pytest_modelgate.records import Record
+from pytest_modelgate.statistics import exact_bounds
 from pytest_modelgate.tables import ExtractionTable
 from tests.metrics.conftest import measure, record
 
@@ -135,7 +137,7 @@ def nested(values: list[str | None]) -> dict[str, Any]:
 @given(ANSWERS)
 @ENOUGH
 def test_extraction_equals_scikit_learns(answers: list[tuple[tuple[str | None, str | None], ...]]) -> None:
-    """Micro precision, recall and F1 are scikit-learn's over every (case, field, value); no value is no positive."""
+    """Micro precision, recall and F1 are scikit-learn's over every (case, field, value); a figure over nothing is none."""
     table = ExtractionTable(kind="extraction", fields=FIELDS, critical_fields=("a", "c.d"))
     kind = make_kind(table, Path(), "gates.toml: [tasks.k]")
     records, expected_at, given_at = [], [], []
@@ -151,16 +153,22 @@ def test_extraction_equals_scikit_learns(answers: list[tuple[tuple[str | None, s
     for field in (None, *FIELDS):
         place = slice(None) if field is None else FIELDS.index(field)
         theirs = precision_recall_fscore_support(
-            wanted_all[:, place].ravel(), got_all[:, place].ravel(), average="binary", zero_division=1.0
+            wanted_all[:, place].ravel(), got_all[:, place].ravel(), average="binary", zero_division=np.nan
         )
         for name, value in zip(("field_precision", "field_recall", "field_f1"), theirs[:3], strict=True):
             measured = measure(name if field is None else f"{name}.{field}", records, FIELDS)
-            assert measured.value == pytest.approx(value, abs=EXACT)
-            assert measured.n == len(answers)
+            if np.isnan(value):
+                assert measured is NOTHING
+            else:
+                assert measured.value == pytest.approx(value, abs=EXACT)
+                assert measured.n == len(answers)
     asked = wanted_all[:, [0, 2]].any(-1) | got_all[:, [0, 2]].any(-1)
     right = (wanted_all[:, [0, 2]] & got_all[:, [0, 2]]).any(-1)
-    critical = right.sum() / asked.sum() if asked.any() else 1.0
-    assert measure("critical_field_accuracy", records, FIELDS).value == pytest.approx(critical, abs=EXACT)
+    critical = measure("critical_field_accuracy", records, FIELDS)
+    if asked.any():
+        assert critical.value == pytest.approx(right.sum() / asked.sum(), abs=EXACT)
+    else:
+        assert critical is NOTHING
 
 
 SCORES = st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
@@ -186,7 +194,7 @@ def test_means_equal_numpys(scores: list[float | None], name: str) -> None:
 @given(st.lists(st.integers(0, 5).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1, max_size=40))
 @ENOUGH
 def test_pooled_shares_equal_numpys(counts: list[tuple[int, int]]) -> None:
-    """Terms and arguments are pooled over all records; where there were none, nothing is wrong."""
+    """Terms and arguments are pooled over all records; where there were none, there is no figure."""
     names = {"term_preservation": "terms", "argument_accuracy": "arguments"}
     names["required_argument_accuracy"] = "required_arguments"
     records = [record("a", "a", counts={key: tuple(map(float, pair)) for key in names.values()}) for pair in counts]
@@ -194,5 +202,14 @@ def test_pooled_shares_equal_numpys(counts: list[tuple[int, int]]) -> None:
 
     for name in names:
         measured = measure(name, records)
-        assert measured.value == pytest.approx(kept / asked if asked else 1.0, abs=EXACT)
+        if not asked:
+            assert measured is NOTHING
+            continue
+        assert measured.value == pytest.approx(kept / asked, abs=EXACT)
         assert measured.n == len(counts)
+        assert measured.bounds is not None
+        for confidence in (0.8, 0.95):
+            low, high = measured.bounds(confidence)
+            exact = exact_bounds(len(counts) * kept / asked, len(counts), confidence)
+            assert low <= exact[0] + EXACT
+            assert high >= exact[1] - EXACT

@@ -9,9 +9,25 @@ import pytest
 
 from pytest_modelgate.cases import Case
 from pytest_modelgate.kinds import make_kind
+from pytest_modelgate.metrics import find_metric
 from pytest_modelgate.statistics import exact_bounds
 from pytest_modelgate.tables import RubricTable
 from tests.metrics.conftest import measure, record
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("exact_match", {"classification", "extraction", "tool_call", "text"}),
+        ("text_after_answer_rate", {"classification", "extraction", "tool_call"}),
+    ],
+)
+def test_metrics_of_some_kinds_only(name: str, kinds: set[str]) -> None:
+    """Sections and rubrics are never right as a whole, and sections have nothing after their answer."""
+    found = find_metric(name, ())
+
+    assert not isinstance(found, str)
+    assert set(found[0].kinds) == kinds
 
 
 @pytest.mark.parametrize("criteria", [1, 3, 6, 7, 10, 49])

@@ -66,6 +66,23 @@ def suite_errors(result: pytest.RunResult) -> list[str]:
             "[gates.it] tags: 'paymint' is unknown (did you mean 'payment'?); known are app",
         ),
         (INTENT + 'targets = ["gguff"]', "[gates.it] targets: 'gguff' is unknown (did you mean 'gguf'?); known are"),
+        (INTENT + 'targets = ["python"]', "[gates.it] targets: 'python' is unknown; known are"),
+        (
+            'metric = "critical_failures"\nmax = 1',
+            "[gates.it] max 1 never blocks: its slice holds 1 cases",
+        ),
+        (
+            'metric = "accuracy.intent"\nmax_regression = 1',
+            "[gates.it] max_regression 1 never blocks: accuracy.intent lies between 0 and 1",
+        ),
+        (
+            'metric = "accuracy.intent"\nuplift_over = { base = 1.0 }',
+            "[gates.it] uplift_over base = 1 must lie between -1 and 1",
+        ),
+        (
+            'metric = "accuracy.intent"\nuplift_over = { base = -1 }',
+            "[gates.it] uplift_over base = -1 must lie between -1 and 1",
+        ),
         (INTENT + 'severity = "blok"', "[gates.it] severity: input should be 'block' or 'warn', got 'blok'"),
         (
             'metric = "json_parse_rate"',
@@ -103,6 +120,23 @@ def test_gate_mistake_names_the_gate_and_what_is_valid(project: Project, gate: s
     line = only_line(result)
     assert line.startswith("gates.toml: [gates.it]")
     assert message in line
+
+
+@pytest.mark.parametrize("metric", ["unsafe_calls", "unsafe_call_rate"])
+def test_unsafe_calls_need_an_unsafe_tool(project: Project, metric: str) -> None:
+    """Where no tool is marked as unsafe, a gate on unsafe calls could never block."""
+    project.write("tools.json", json.dumps([{"name": "unlock", "parameters": {"type": "object", "properties": {}}}]))
+    project.write_cases("doors", {"id": "it", "input": "x", "expected": None})
+    head = 'version = 1\n[suites]\ndoors = "doors/*.jsonl"\n[performance]\nsuite = "doors"\n'
+    head += '[tasks.door]\nkind = "tool_call"\ntools = "tools.json"\n'
+    project.write_gates(head=head, it=f'metric = "{metric}"\nmax = 0')
+
+    result = project.run()
+
+    assert result.ret == USAGE_ERROR
+    assert only_line(result) == (
+        f"gates.toml: [gates.it] {metric}: no tool is marked as unsafe; list some under 'unsafe' of the task"
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,9 @@ def test_speed_of_a_replay_is_not_evaluated(project: Project) -> None:
     assert result.ret == FAILED
     assert project.gates == {"speed[cand]": "not evaluated", "form[cand]": "passed"}
     result.stdout.fnmatch_lines(
-        ["*not evaluated: nothing was measured on this machine; a recorded or replayed answer has no latency"]
+        [
+            "*not evaluated: nothing was measured: the run stopped before, or answers were replayed, which have no latency"
+        ]
     )
 
 
@@ -270,9 +272,11 @@ def test_run_without_a_terminal_reporter(project: Project) -> None:
     [
         {"it": 'metric = "accuracy.intent"\nmin = 0.9\nseverity = "warn"'},
         {"it": 'metric = "accuracy.intent"\nmin = 0.9\ntargets = ["gguf"]', "speed": 'metric = "ttft_ms.p50"\nmax = 9'},
+        {"it": 'metric = "truncation_rate"\nmax = 0'},
+        {"it": 'metric = "repetition_rate"\nmax = 0', "leak": 'metric = "leak_rate"\nmax = 0'},
     ],
 )
-def test_warnings_and_speed_alone_judge_no_target(project: Project, gates: dict[str, str]) -> None:
+def test_warnings_speed_and_form_alone_judge_no_target(project: Project, gates: dict[str, str]) -> None:
     """A target that no gate can block for its answers is never green."""
     project.write_gates(**gates)
 

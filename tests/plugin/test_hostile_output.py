@@ -48,8 +48,8 @@ SAME_AS_RIGHT = {
     "escaped": '{"intent": "\\u0062illing", "urgency": "low"}',
     "other-order": '{"urgency": "low", "intent": "billing"}',
 }
-LOOPS = frozenset({"long", "deep-list", "deep-object", "long-integer"})
-"""Hostile outputs that run in circles as well."""
+LOOPS = frozenset({"long", "long-integer"})
+"""Hostile outputs that run in circles as well; brackets alone are none."""
 
 # What may stand in a file or on a terminal: anything that is visible as itself, and line ends.
 NOT_INERT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -183,8 +183,13 @@ def test_what_quotes_the_output_is_cut_in_reports(project: Project) -> None:
     assert max(len(found["message"]) for found in row["mistakes"] + row["violations"]) < 600
 
 
-def test_a_section_a_thousand_times_over_is_told_once(project: Project) -> None:
-    """Each section's rules are told once, however often the output repeats it."""
+@pytest.mark.parametrize(
+    ("finish_reason", "more"), [("stop", ([], [])), ("length", (["truncation"], ["repetition"]))], ids=["ended", "cut"]
+)
+def test_a_section_a_thousand_times_over_is_told_once(
+    project: Project, finish_reason: str, more: tuple[list[str], list[str]]
+) -> None:
+    """Each section's rules are told once, however often the output repeats it; what only compresses is a loop if cut."""
     project.write_gates(
         head='version = 1\n[suites]\nodd = "odd/*.jsonl"\n[performance]\nsuite = "odd"\n'
         '[tasks.note]\nkind = "sections"\n'
@@ -192,18 +197,20 @@ def test_a_section_a_thousand_times_over_is_told_once(project: Project) -> None:
         form='metric = "contract_validity"\nmin = 0.5',
     )
     project.write_cases("odd", {"id": "odd", "input": "x", "expected": "Fix: restart it.\nRisk level: low"})
-    project.record({"odd/odd": "Fix:\nRisk level: none\n" * 40_000 + "R\u0131sk level: low"})
+    project.record(
+        {"odd/odd": "Fix:\nRisk level: none\n" * 40_000 + "R\u0131sk level: low"}, finish_reason=finish_reason
+    )
 
     result = project.run()
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (row,) = project.report["cases"]
-    assert [found["message"] for found in row["violations"]][:3] == [
+    assert [found["contract"] for found in row["violations"]] == [*more[0], *["sections"] * 3, *more[1]]
+    assert [found["message"] for found in row["violations"] if found["contract"] == "sections"] == [
         "section 'Fix' stands there twice",
         "section 'Fix' is empty",
         "section 'Risk level' must be one of low, high, got 'none'",
     ]
-    assert len(row["violations"]) == 4  # and that it runs in circles
     assert "Traceback" not in str(result.stdout)
 
 

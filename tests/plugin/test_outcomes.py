@@ -92,14 +92,14 @@ def test_what_makes_a_critical_case_fail(project: Project, critical: object, ans
 
 def test_answer_that_was_cut_off_is_a_miss(project: Project) -> None:
     """A right answer that never ended its turn breaks a contract."""
-    project.write_gates(cut='metric = "truncation_rate"\nmax = 0')
+    project.write_gates(cut='metric = "truncation_rate"\nmax = 0', **LENIENT)
     project.record(target="endless", finish_reason="length", output_tokens=128)
 
     result = project.run(target="endless")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert set(project.outcomes.values()) == {"missed", "failed"}
-    assert project.gates == {"cut[endless]": "failed"}
+    assert project.gates == {"cut[endless]": "failed", "intent[endless]": "passed"}
     (message,) = {violation["message"] for row in project.report["cases"] for violation in row["violations"]}
     assert message == "stopped after 128 tokens without ending its turn"
 
