@@ -57,7 +57,7 @@ max = 0.01
 
 [gates.critical]
 metric = "critical_failures"
-max = 100000
+max = 1
 suites = ["golden"]
 
 [gates.intent]

@@ -126,8 +126,8 @@ class Controller:
             return "control", "c", ("CONTROL", {"purple": True})
         if (record["suite"], record["case"]) in self._release.rules.quarantine.active:
             return "quarantined", "q", ("QUARANTINED", {"yellow": True})
-        if report.failed and record["outcome"] == "missed":
-            return _LETTERS["failed"]  # --modelgate-strict
+        if report.failed and record["outcome"] in {"passed", "missed"}:
+            return _LETTERS["failed"]  # in a repeat, or by --modelgate-strict
         return _LETTERS[record["outcome"]]
 
     # After the cases

@@ -66,6 +66,11 @@ def regate(journal: Path, gates_path: Path, only: tuple[str, ...] = ()) -> RunOu
         raise ConfigurationError(f"{journal}: holds controls only; name the target to be judged: --target ID")
     release = Release(rules, targets)
     records = _judge_again(journal, release, recorded.places)
+    if lost := [target.id for target in targets if all(record.target != target.id for record in records)]:
+        raise ConfigurationError(
+            f"{journal}: every answer of {', '.join(lost)} was given to other prompts or limits than gates.toml asks for "
+            f"now; run pytest --model again"
+        )
     performances = {
         target.id: recorded.performances[target.identity]
         for target in targets

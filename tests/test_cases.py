@@ -85,6 +85,22 @@ def test_other_names_of_columns(tmp_path: Path) -> None:
     assert (case.id, case.prompt, case.expected) == ("i1", "t", "s")
 
 
+@pytest.mark.parametrize(
+    ("key", "is_slip"), [("Label", True), ("lable", True), ("LABELS", True), ("label", False), ("year", False)]
+)
+def test_a_slip_in_the_name_of_the_expected_column(tmp_path: Path, key: str, is_slip: bool) -> None:
+    """A key that is nearly the column of what is expected is an error, or the case would expect nothing."""
+    rules = CaseRules(tasks=("support",), columns={"support": {"expected": "label"}})
+
+    file = read(tmp_path, {"id": "a", "input": "x", key: "bug"}, rules=rules)
+
+    if is_slip:
+        assert str(file.error) == f"golden/a.jsonl:1: key {key!r} is unknown (did you mean 'label'?)"
+    else:
+        assert file.error is None
+        assert file.cases[0].has_expected == (key == "label")
+
+
 def test_task_must_be_named_where_there_are_two(tmp_path: Path) -> None:
     """With one task a line need not name it, with two it must."""
     file = read(tmp_path, {"id": "a", "input": "x"}, rules=CaseRules(tasks=("support", "orders")))

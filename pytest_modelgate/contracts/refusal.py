@@ -13,9 +13,9 @@ _NOT_MEANT = r"(?! (?:wait|believe|imagine|thank|stress|recommend|emphasi[sz]e|p
 
 _REFUSAL = re.compile(
     r"\b(?:"
-    rf"(?:i|we)(?: (?:really|simply|just|also|therefore|unfortunately|do not|don['\u2019]t))?(?: |(?=['\u2019])){_CANNOT}{_NOT_MEANT}"
+    rf"(?:i|we)(?: (?:really|simply|just|also|therefore|unfortunately))?(?: |(?=['\u2019])){_CANNOT}{_NOT_MEANT}"
     r"|(?:i|we)(?:['\u2019]m| am|['\u2019]re| are) (?:very |so |really )?(?:sorry|afraid),? (?:but|that i|i|we|this|that)\b"
-    rf"|(?:sorry|unfortunately|regrettably|apologies)\b[,.:;!]? (?:but )?(?:[^.!?]{{0,40}}\b)?{_CANNOT}"
+    rf"|(?:sorry|unfortunately|regrettably|apologies)\b[,.:;!]? (?:but )?(?:(?:i|we)\b[^.!?]{{0,30}}?(?: |(?=['\u2019])))?{_CANNOT}"
     r"|(?:against|violates?) (?:my|our) (?:policy|policies|guidelines|rules|principles)"
     r"|as an ai\b.{0,40}\b(?:can ?not|can['\u2019]t|unable)"
     r"|not something (?:i|we)(?: can|['\u2019]m able to|['\u2019]re able to) (?:help|do|assist|answer)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
@@ -173,8 +174,9 @@ def test_quarantined_cases_are_left_out(project: Project) -> None:
     flip = {"role": "model", "suite": "heldout", "case": "other", "outcomes": ["passed", "missed"]}
     project.write("flips.json", json.dumps({"modelgate_repeat": 1, "flipping_cases": [flip]}))
     gates = (project.path / "gates.toml").read_text(encoding="utf-8")
-    quarantine = '[quarantine."heldout/other"]\nreason = "ties"\nevidence = "flips.json"\nuntil = 2999-01-01\n'
-    project.write("gates.toml", f"{gates}\n{quarantine}")
+    until = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30)
+    quarantine = '[quarantine."heldout/other"]\nreason = "ties"\nevidence = "flips.json"\n'
+    project.write("gates.toml", f"{gates}\n{quarantine}until = {until}\n")
     project.record({"heldout/other": BROKEN}, target="off")
 
     project.run(target="off")

@@ -461,6 +461,61 @@ def test_every_case_edited_blocks_and_can_be_accepted(project: Project, accept: 
     assert set(project.gates.values()) == {"passed"}
 
 
+def write_what_is_left(project: Project, how: str, n: int) -> None:
+    """Edit or remove ``n`` of the accepted cases that are not critical, and add one."""
+    places = [("heldout", 0), ("heldout", 1), ("golden", 1), ("golden", 2)][:n]
+    for suite in ("golden", "heldout"):
+        changed = {place for its, place in places if its == suite}
+        rows = [
+            row | {"input": f"{row['input']} Please."} if place in changed else row
+            for place, row in enumerate(project.rows[suite])
+            if how == "edited" or place not in changed
+        ]
+        project.write_cases(suite, *rows, *([project.case("added")] if suite == "heldout" else []))
+    record_anew(project)
+
+
+@pytest.mark.usefixtures("_stands_in")
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_a_sliver_of_the_baseline_compares_nothing(project: Project, accept: Accept, how: str) -> None:
+    """More than half of the accepted cases edited or removed: what is left decides nothing, until that is accepted."""
+    compare(
+        project,
+        all=REGRESSIONS,
+        wins='metric = "win_rate"\nmin = 0.4',
+        drop='metric = "accuracy.intent"\nmax_regression = 0',
+    )
+    accept()
+    write_what_is_left(project, how, 4)
+
+    assert project.run().ret == FAILED
+    advice = "accepted cases are as they were; accept this release with --modelgate-accept REASON"
+    for name, left in {"all": "3 of 7", "wins": "3 of 7", "drop": "2 of 6"}.items():
+        found = gate(project, name)
+        assert (found["outcome"], found["blocks"]) == ("not evaluated", True)
+        assert found["reason"] == f"not evaluated: only {left} {advice}"
+    assert len(project.report["reasons"]) == 3
+
+    assert project.run("--modelgate-accept", "half of them were unclear").ret == 0
+    assert project.run().ret == 0
+    assert set(project.gates.values()) == {"passed"}
+
+
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_half_of_the_baseline_still_compares(project: Project, accept: Accept, how: str) -> None:
+    """With half of the accepted cases as they were the rest is compared: nothing blocks, and a regression does."""
+    compare(project, all=REGRESSIONS, drop='metric = "accuracy.intent"\nmax_regression = 0')
+    accept()
+    write_what_is_left(project, how, 3)
+    project.record({"golden/late": WRONG}, target="off")
+
+    assert project.run().ret == 0
+    assert (gate(project, "all")["n"], gate(project, "drop")["n"]) == (4, 3)
+    assert set(project.gates.values()) == {"passed"}
+    assert project.run(target="off").ret == FAILED
+    assert project.gates["all[off]"] == project.gates["drop[off]"] == "failed"
+
+
 @pytest.mark.usefixtures("_stands_in")
 def test_renaming_every_case_is_no_way_round(project: Project, accept: Accept) -> None:
     """Cases that are all new, where others were removed, are not compared with nothing in peace."""
@@ -584,7 +639,10 @@ def test_a_changed_rule_refuses_the_comparison(project: Project, accept: Accept,
         "all[cand]": "not evaluated",
         "drop[cand]": "not evaluated",
     }
-    told = f"not evaluated: the baseline of task 'support' was judged by other rules: {rule} changed"
+    told = (
+        f"not evaluated: the baseline of task 'support' was judged by other rules: {rule} changed; "
+        "accept this release with --modelgate-accept REASON"
+    )
     assert {gate(project, name)["reason"] for name in ("critical", "all", "drop")} == {told}
 
     assert project.run("--modelgate-accept", "new rules").ret == 0
@@ -600,7 +658,9 @@ def test_several_changed_rules_are_all_named(project: Project, accept: Accept, m
     project.write("golden/schema.json", json.dumps(SCHEMA | {"title": "Labels"}))
 
     assert project.run().ret == FAILED
-    assert gate(project, "all")["reason"].endswith("was judged by other rules: metrics, schema changed")
+    assert gate(project, "all")["reason"].endswith(
+        "was judged by other rules: metrics, schema changed; accept this release with --modelgate-accept REASON"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ SCHEMA = json.loads(Path(__file__).parents[2].joinpath("docs", "report.schema.js
 RIGHT = json.dumps({"intent": "billing", "urgency": "low"})
 REWORDED = json.dumps({"urgency": "low", "intent": "billing"})
 WRONG = json.dumps({"intent": "bug", "urgency": "low"})
+SOON = str(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30))
 REGRESSION = {
     "form": 'metric = "schema_validity"\nmin = 0.1',
     "kept": 'metric = "accuracy.intent"\nmax_regression = 0.9',
@@ -187,7 +189,7 @@ def test_quarantined_case_is_not_removed(project: Project) -> None:
     """A case that is kept out of the verdict is not told as one that is gone."""
     project.write_gates(**REGRESSION)
     accept(project)
-    quarantine(project, "heldout/other", "2999-01-01")
+    quarantine(project, "heldout/other", SOON)
 
     project.run()
 
@@ -206,13 +208,13 @@ def quarantine(project: Project, case: str, until: str) -> None:
 
 def test_quarantine_is_shown(project: Project) -> None:
     """A quarantined case is shown with reason, evidence and date."""
-    quarantine(project, "heldout/other", "2999-01-01")
+    quarantine(project, "heldout/other", SOON)
     project.record({"heldout/other": WRONG}, target="off")
 
     result = project.run(target="off")
 
     assert result.ret == 0
-    told = "two answers tie (1 x missed, 1 x passed; until 2999-01-01)"
+    told = f"two answers tie (1 x missed, 1 x passed; until {SOON})"
     assert f"quarantined: heldout/other: {told}" in project.gate_lines(result)
     assert project.report["quarantine"] == {"active": [{"case": "heldout/other", "reason": told}], "expired": []}
     assert section(project, "Repeats and quarantine") == [f"- quarantined: `heldout/other`: {told}"]

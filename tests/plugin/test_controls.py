@@ -218,15 +218,25 @@ def test_uplift_of_a_rate_that_should_be_low(project: Project) -> None:
     assert project.gates["ends.uplift_over.base[off]"] == "failed"
 
 
-def test_a_control_that_was_not_run_blocks(project: Project) -> None:
-    """An uplift over a control that is not there is not evaluated, which blocks and names it."""
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "none"),
+        (["zero"], "zero"),
+        (["zero", "rival"], "zero, rival"),
+    ],
+)
+def test_a_control_that_was_not_run_blocks(project: Project, given: list[str], told: str) -> None:
+    """An uplift over a control that is not there is not evaluated, which blocks and names it and those that are."""
     uplift(project)
+    for name in given:
+        project.record(target=name)
 
-    result = project.run()
+    result = project.run(*(part for name in given for part in ("--control", f"replay:journal.jsonl#{name}")))
 
     assert result.ret == FAILED
     assert project.gates == {"beats[cand]": "not evaluated"}
-    result.stdout.fnmatch_lines(["  gate beats[[]cand[]]: not evaluated: control 'base' was not run"])
+    result.stdout.fnmatch_lines([f"  gate beats[[]cand[]]: not evaluated: control 'base' was not run; run are {told}"])
 
 
 def test_another_model_is_no_control(project: Project) -> None:
@@ -289,6 +299,7 @@ def test_a_control_without_an_answer_beats_nobody(
     assert project.report["reasons"] == [
         "gate beats[cand]: incomplete: 3 of 3 cases have no result (3 with an engine error) for control 'rules'"
     ]
+    assert f"rules (control): 7 of 7 cases run: 7 error, the first: refused: {told}" in project.gate_lines(result)
 
 
 def test_a_broken_control_that_no_gate_needs_fails_nothing(project: Project) -> None:

@@ -58,7 +58,9 @@ KINDS = {
         {"intent": "bug", "urgency": "low"},
         VALIDITY
         | {
+            "json_parse": ("json_parse_rate", "min", 0.99, BOTH),
             "macro_f1": ("macro_f1.urgency", "min", 0.7, ("heldout",)),
+            "macro_f1_golden": ("macro_f1.urgency", "min", 0.7, ("golden",)),
             "calibration": ("ece.urgency", "max", 0.15, ("heldout",)),
         },
         {"schema.json": '{"type": "object"}'},
@@ -70,6 +72,7 @@ KINDS = {
         | {
             "record_parse": ("record_parse_rate", "min", 0.995, BOTH),
             "field_f1": ("field_f1", "min", 0.7, ("heldout",)),
+            "field_f1_golden": ("field_f1", "min", 0.7, ("golden",)),
             "critical_fields": ("critical_field_accuracy", "min", 0.98, BOTH),
         },
         {"schema.json": '{"type": "object"}'},
@@ -82,7 +85,7 @@ KINDS = {
             "tool_name": ("tool_name_accuracy", "min", 0.98, BOTH),
             "required_arguments": ("required_argument_accuracy", "min", 0.95, BOTH),
             "calls": ("exact_match", "min", 0.7, ("heldout",)),
-            "unsafe_calls": ("unsafe_calls", "max", 0, ()),
+            "calls_golden": ("exact_match", "min", 0.7, ("golden",)),
         },
         {"tools.json": json.dumps([TOOL])},
     ),
@@ -91,6 +94,7 @@ KINDS = {
         "The Pump-7 was down for 5 minutes.",
         {
             "rubric": ("rubric_pass_rate", "min", 0.7, ("heldout",)),
+            "rubric_golden": ("rubric_pass_rate", "min", 0.7, ("golden",)),
             "terms": ("term_preservation", "min", 0.9, BOTH),
         },
         {"rubric.json": '{"criteria": [{"name": "down", "regex": "down"}]}'},
@@ -101,9 +105,14 @@ KINDS = {
         {
             "contract": ("contract_validity", "min", 0.99, BOTH),
             "macro_f1": ("macro_f1.risk", "min", 0.7, ("heldout",)),
+            "macro_f1_golden": ("macro_f1.risk", "min", 0.7, ("golden",)),
         },
     ),
-    "text": KindOfTask('kind = "text"\n', "Yes.", {"quality": ("quality", "min", 0.7, ("heldout",))}),
+    "text": KindOfTask(
+        'kind = "text"\n',
+        "Yes.",
+        {"quality": ("quality", "min", 0.7, ("heldout",)), "quality_golden": ("quality", "min", 0.7, ("golden",))},
+    ),
 }
 DEFAULT = 'release_gates = "default"\n'
 ON = f"{DEFAULT}target = 0.7\n"
@@ -145,6 +154,38 @@ def test_the_published_gates(project: Project, kind: str) -> None:
     assert all(name.startswith("job-") and gate.task == ("job",) for name, gate in gates.items())
     warns = {name.removeprefix("job-") for name, gate in gates.items() if gate.severity == "warn"}
     assert warns == {*PAPERS} | ({"calibration"} if kind == "classification" else set())
+
+
+@pytest.mark.parametrize("suite", ["golden", "heldout"])
+def test_the_target_is_to_be_reached_in_either_suite(project: Project, suite: str) -> None:
+    """A model that is right in one suite and half wrong in the other is blocked by the other's gate."""
+    write_task(project, "text")
+    (project.path / "journal.jsonl").unlink()
+    right = {f"{its}/{case}": "Yes." for its in project.rows for case in ("one", "two")}
+    project.record(right | {f"{suite}/two": "No."})
+
+    assert project.run().ret == FAILED
+    gates = {"golden": "job-quality_golden[cand]", "heldout": "job-quality[cand]"}
+    assert {its: project.gates[name] for its, name in gates.items()} == {
+        its: "failed" if its == suite else "passed" for its in gates
+    }
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "is_judged"), [("", False), ("unsafe = []\n", False), ('unsafe = ["ring"]\n', True)]
+)
+def test_unsafe_calls_where_a_tool_is_unsafe(project: Project, unsafe: str, is_judged: bool) -> None:
+    """No unsafe call is asked of a task that lists unsafe tools, and of no other."""
+    write_task(project, "tool_call")
+    gates = project.path / "gates.toml"
+    gates.write_text(gates.read_text().replace('tools = "tools.json"\n', f'tools = "tools.json"\n{unsafe}'))
+
+    told = load_gates_file(gates).gates
+
+    assert ("job-unsafe_calls" in told) == is_judged
+    if is_judged:
+        gate = told["job-unsafe_calls"]
+        assert (gate.metric, gate.max, gate.suites, gate.severity) == ("unsafe_calls", 0, (), "block")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_modelgate.errors import GatesFileError
 from pytest_modelgate.gates_file import load_gates_file
 from pytest_modelgate.quarantine import Quarantine, read_quarantine
 from pytest_modelgate.release import load_rules
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 FAILED = pytest.ExitCode.TESTS_FAILED
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
 WRONG = json.dumps({"intent": "bug", "urgency": "low"})
-FOREVER, LONG_AGO = "2999-12-31", "2001-01-01"
+TODAY = dt.datetime.now(dt.UTC).date()
+SOON, LONG_AGO = str(TODAY + dt.timedelta(days=60)), "2001-01-01"
 
 
 def flip(case: str = "other", *outcomes: str, suite: str = "heldout", role: str = "model") -> dict[str, Any]:
@@ -38,7 +40,7 @@ def write_evidence(project: Project, *rows: Any, **more: Any) -> None:
     project.write("quarantine/found.json", json.dumps(data))
 
 
-def quarantine(project: Project, case: str = "heldout/other", until: str = FOREVER, **more: str) -> None:
+def quarantine(project: Project, case: str = "heldout/other", until: str = SOON, **more: str) -> None:
     """Put a case into quarantine, beside gates that need every heldout case right."""
     table = {"reason": '"two labels fit"', "evidence": '"quarantine/found.json"', "until": until} | more
     head = (project.path / "gates.toml").read_text().partition("\n[gates")[0]
@@ -71,7 +73,10 @@ def test_a_flipping_case_is_kept_out(project: Project, mode: tuple[str, ...]) ->
     assert [gate["n"] for gate in project.report["gates"]] == [1, 6]
     assert project.outcomes["heldout/other[off]"] == "missed"
     result.stdout.fnmatch_lines(
-        ["quarantined: heldout/other: two labels fit (1 x missed, 1 x passed; until 2999-12-31)", "*, 1 quarantined *"]
+        [
+            f"quarantined: heldout/other: two labels fit (1 x missed, 1 x passed; until {SOON})",
+            "*, 1 quarantined *",
+        ]
     )
 
 
@@ -118,16 +123,75 @@ def test_after_its_time_the_case_counts_again(project: Project, until: str) -> N
 @pytest.mark.parametrize(("day", "active"), [("2026-12-20", True), ("2026-12-21", True), ("2026-12-22", False)])
 def test_until_is_the_last_day(project: Project, day: str, active: bool) -> None:
     """The case does not count up to and with the day that is named."""
+    cases = load_rules(project.path / "gates.toml").cases
     write_evidence(project, flip())
     quarantine(project, until="2026-12-21")
     gates_file = load_gates_file(project.path / "gates.toml")
-    cases = load_rules(project.path / "gates.toml").cases
 
     found = read_quarantine(gates_file, cases, dt.date.fromisoformat(day))
 
     key = ("heldout", "other")
     assert isinstance(found, Quarantine)
     assert (set(found.active), set(found.expired)) == (({key}, set()) if active else (set(), {key}))
+
+
+@pytest.mark.parametrize(("day", "allowed"), [("2026-09-21", False), ("2026-09-22", True)])
+def test_a_quarantine_ends_within_90_days(project: Project, day: str, allowed: bool) -> None:
+    """A date further ahead is a mistake, which is told when the file is read."""
+    cases = load_rules(project.path / "gates.toml").cases
+    write_evidence(project, flip())
+    quarantine(project, until="2026-12-21")
+    gates_file = load_gates_file(project.path / "gates.toml")
+    today = dt.date.fromisoformat(day)
+
+    if allowed:
+        assert set(read_quarantine(gates_file, cases, today).active) == {("heldout", "other")}
+    else:
+        with pytest.raises(GatesFileError, match="until: 2026-12-21 is more than 90 days ahead$"):
+            read_quarantine(gates_file, cases, today)
+
+
+def test_nobody_quarantines_for_ever(project: Project) -> None:
+    """A date far ahead is one line and exit code 4."""
+    write_evidence(project, flip())
+    quarantine(project, until="2999-12-31")
+
+    result = project.run()
+
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ['ERROR: gates.toml: [[]quarantine."heldout/other"[]] until: 2999-12-31 is more than 90 days ahead']
+    )
+
+
+@pytest.mark.parametrize(("n", "held", "most"), [(2, 1, 1), (2, 2, 1), (19, 2, 1), (20, 2, 2), (29, 3, 2), (30, 3, 3)])
+def test_at_most_a_tenth_of_a_suite(project: Project, n: int, held: int, most: int) -> None:
+    """A tenth of a suite's cases, or one, may be quarantined at once; those whose time is over do not count."""
+    names = [f"c{number}" for number in range(n)]
+    project.write_cases("heldout", *(project.case(name) for name in names))
+    project.record()
+    write_evidence(project, *(flip(name) for name in names))
+    quarantine(project, "heldout/c0")
+    gates = project.path / "gates.toml"
+    table = '\n[quarantine."heldout/{}"]\nreason = "x"\nevidence = "quarantine/found.json"\nuntil = {}\n'
+    more = [table.format(name, SOON if place < held else LONG_AGO) for place, name in enumerate(names) if place]
+    gates.write_text(gates.read_text() + "".join(more))
+
+    result = project.run()
+
+    if held <= most:
+        assert result.ret == 0
+        assert len(project.report["quarantine"]["active"]) == held
+    else:
+        assert result.ret == USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            [
+                (
+                    f"ERROR: gates.toml: [[]quarantine[]] {held} cases of suite 'heldout' are quarantined; "
+                    f"at most {most}, a tenth, may be"
+                )
+            ]
+        )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +210,7 @@ def test_until_is_the_last_day(project: Project, day: str, active: bool) -> None
         ("heldout/other", {"evidence": '"gates.toml"'}, "evidence: gates.toml is no file that --modelgate-repeat *"),
     ],
 )
-@pytest.mark.parametrize("until", [FOREVER, LONG_AGO])
+@pytest.mark.parametrize("until", [SOON, LONG_AGO], ids=["now", "later"])
 def test_what_cannot_be_quarantined(project: Project, case: str, more: dict[str, str], told: str, until: str) -> None:
     """A critical case, an unknown one, and one that its evidence does not show to flip: a mistake, now and later."""
     write_evidence(project, flip(), flip("late", suite="golden"))
@@ -245,13 +309,9 @@ def test_tables_that_are_wrong(project: Project, more: dict[str, str], told: str
 
 def test_a_gate_is_never_left_without_cases(project: Project) -> None:
     """A gate whose every case is quarantined could never be decided, which is a mistake and no pass."""
-    write_evidence(project, flip(), flip("late"))
+    project.write_cases("heldout", project.case("other"))
+    write_evidence(project, flip())
     quarantine(project)
-    gates = project.path / "gates.toml"
-    gates.write_text(
-        gates.read_text()
-        + '\n[quarantine."heldout/late"]\nreason = "x"\nevidence = "quarantine/found.json"\nuntil = 2999-12-31\n'
-    )
 
     result = project.run()
 

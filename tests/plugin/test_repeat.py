@@ -46,7 +46,8 @@ def test_flips_are_told(project: Project, mode: tuple[str, ...]) -> None:
 
     result = project.run("--modelgate-repeat", "3", *mode)
 
-    assert result.ret == 0
+    assert result.ret == FAILED
+    assert project.report["reasons"] == ["gate intent[cand] was passed, failed, passed in the repeats"]
     assert project.gates == {"intent[cand]": "passed"}
     assert found(project) == {
         "modelgate_repeat": 1,
@@ -74,15 +75,53 @@ def test_flips_are_told(project: Project, mode: tuple[str, ...]) -> None:
     )
 
 
-def test_the_first_try_is_the_verdict(project: Project) -> None:
-    """Repeats measure noise: they neither save a run nor block it."""
+def test_a_critical_case_that_fails_once_fails(project: Project, mode: tuple[str, ...]) -> None:
+    """A critical case that any try got wrong fails its item and blocks, whichever try that was."""
+    project.write_gates(form='metric = "schema_validity"\nmin = 0.5')
     repeat(project, 1, {"golden/late": WRONG})
-    assert project.run("--modelgate-repeat", "2").ret == 0
+    told = "critical case golden/late[{}] failed in 1 of 2 repeats"
+
+    later = project.run("--modelgate-repeat", "2", *mode)
+
+    assert later.ret == FAILED
+    later.assert_outcomes(failed=1, passed=7)
+    assert project.report["reasons"] == [told.format("cand")]
+    later.stdout.fnmatch_lines(
+        ["golden/support.jsonl:1: critical case 'late' on cand: failed", "FAILED golden/support.jsonl::late[[]cand[]]*"]
+    )
+    assert later.ret == project.report["exit_code"]
 
     project.record({"golden/late": WRONG}, target="off")
     repeat(project, 1, target="off")
     assert project.run("--modelgate-repeat", "2", target="off").ret == FAILED
+    assert told.format("off") in project.report["reasons"]
     assert len(project.outcomes) == 7
+
+
+def test_a_blocking_gate_must_be_the_same_in_every_repeat(project: Project) -> None:
+    """A gate that blocks and changed between repeats blocks the run; one that only warns does not."""
+    table = 'metric = "accuracy.intent"\nmin = 0.95\nsuites = ["heldout"]'
+    form = 'metric = "schema_validity"\nmin = 0.5'
+    repeat(project, 1, {"heldout/other": WRONG})
+
+    project.write_gates(form=form, intent=f'{table}\nseverity = "warn"')
+    assert project.run("--modelgate-repeat", "2").ret == 0
+    assert [row["gate"] for row in project.report["repeats"]["flipping_gates"]] == ["intent"]
+
+    project.write_gates(form=form, intent=table)
+    assert project.run("--modelgate-repeat", "2").ret == FAILED
+    assert project.report["verdict"] == "blocked"
+    assert project.report["reasons"] == ["gate intent[cand] was passed, failed in the repeats"]
+
+
+def test_a_miss_in_a_repeat_is_noise(project: Project) -> None:
+    """A case that is not critical may be missed in a repeat, as long as every gate holds."""
+    repeat(project, 1, {"heldout/other": WRONG})
+
+    result = project.run("--modelgate-repeat", "2")
+
+    assert result.ret == 0
+    assert [row["case"] for row in project.report["repeats"]["flipping_cases"]] == ["other"]
 
 
 def test_nothing_changed(project: Project) -> None:
@@ -128,6 +167,8 @@ def test_an_answer_that_is_missing_is_no_flip(project: Project) -> None:
     result = project.run("--modelgate-repeat", "3")
 
     assert result.ret == 0
+    result.assert_outcomes(passed=10)
+    assert project.report["verdict"] == "passed"
     data = found(project)
     assert data["unanswered"] == {"cand": 7}
     assert data["flipping_gates"] == []

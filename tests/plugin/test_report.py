@@ -229,3 +229,18 @@ def test_terminal_names_the_report(project: Project) -> None:
     result = project.run()
 
     assert f"report: {project.out / 'report.json'}" in result.outlines
+
+
+def test_a_miss_without_labels_says_what_was_wrong(project: Project) -> None:
+    """Where a kind has no labels to name, the line tells the mistakes that were found."""
+    tool = {"name": "ring", "parameters": {"type": "object", "properties": {"room": {"type": "string"}}}}
+    project.write("tools.json", json.dumps([tool]))
+    project.rows.clear()
+    project.write_cases("golden", {"id": "one", "input": "x", "expected": {"name": "ring", "arguments": {"room": "a"}}})
+    project.write_gates(
+        head='version = 1\n[suites]\ngolden = "golden/*.jsonl"\n[tasks.job]\nkind = "tool_call"\ntools = "tools.json"\n',
+        form='metric = "json_parse_rate"\nmin = 0.5',
+    )
+    project.record({"golden/one": json.dumps({"name": "ring", "arguments": {"room": "b"}})})
+
+    project.run().stdout.fnmatch_lines(["golden/support.jsonl:1: case 'one' on cand: missed", "  wrong     *room*"])

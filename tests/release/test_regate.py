@@ -58,7 +58,32 @@ def test_speed_is_judged_only_where_it_was_measured(project: SupportProject) -> 
     assert here.returncode == run.code == 0, run.text + here.stdout
     assert "✓ latency[demo]" in here.stdout
     assert elsewhere.returncode == 1
-    assert "latency[demo]: not evaluated: nothing was measured on this machine" in elsewhere.stdout
+    told = (
+        "not evaluated: nothing was measured: the run stopped before, or answers were replayed, which have no latency"
+    )
+    assert f"latency[demo]: {told}" in elsewhere.stdout
+
+
+def test_a_journal_of_controls_alone(project: SupportProject) -> None:
+    """Controls are not judged, so that nothing would be; --target names the one to be judged as a model."""
+    project.keep_cases(6)
+    assert project.run("--model", "demo").code == 0
+    journal = project.path / ".modelgate" / "journal.jsonl"
+    rows = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    heads = [row for row in rows if row.get("role") == "model"]
+    for row in heads:
+        row["role"] = "control"
+    journal.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+    alone = regate(project)
+    named = regate(project, "--target", "demo")
+
+    assert heads
+    assert alone.returncode == 4
+    assert "holds controls only; name the target to be judged: --target ID" in alone.stderr
+    assert named.returncode == 0, named.stdout + named.stderr
+    assert "✓ latency[demo]" in named.stdout
+    assert "verdict: passed" in named.stdout
 
 
 def test_other_limits_ask_for_other_generations(project: SupportProject) -> None:
