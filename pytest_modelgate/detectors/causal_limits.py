@@ -61,6 +61,9 @@ UNKNOWN = phrases(
     (?:not|\w+n't|never|yet to|nobody|no-one|no one|unable to|still|cannot|nor)(?: [\w'-]+){{0,4}}? (?:know|knows|known|find|found|determine[d]?|establish(?:ed)?|identif(?:y|ied)|understand|understood|explain(?:ed)?|discover(?:ed)?|confirm(?:ed)?|name[d]?|agree[d]?|search\w*|look\w*|investigat\w*|sure|certain|clear about)(?: [\w'-]+){{0,3}}? (?:the|a|an|any|its|one|single|of) (?:[\w-]+ ){{0,2}}?(?:causes?|reasons?|explanation|origin|trigger|culprit)
     (?:do|does|did|can|could)(?: not|n't| never)(?: yet)? (?:know|say|tell|explain|understand|establish|determine) (?:whether|if|which|why|what|how|where)
     cannot (?:yet )?(?:know|say|tell|explain|understand|establish|determine) (?:whether|if|which|why|what|how|where)
+    none (?:of (?:them|these|those|which) )?(?:has|have|had|was|were|is|are|could)(?: yet)?(?: be| been)? {_FOUND}
+    (?<!when )(?<!if )(?:asked|asking|looking for|searching for|hunting for|seeking|wants? to know|want to learn|to find out|would like to know)(?: (?:us|them|him|her|about|for|out|exactly)){{0,2}} (?:what (?:\w+ )?(?:caused|made|triggered|led|brought|started|set|went|happened)|why|(?:the|a|an|its) (?:[\w-]+ )?(?:causes?|reasons?|explanation|origin|culprit))
+    (?:causes?|reasons?|explanations?|factors?) (?:is|are|was|were|seems?|remains?) (?:\w+ )?(?:conceivable|possible|imaginable|plausible|debatable|open)
     whatever(?: the)? (?:reasons?|causes?|caused|it was|made|triggered)
     for (?:some|whatever|an? (?:unknown|unclear|unexplained)|unknown|unclear|unexplained|no (?:apparent|obvious|clear|known)|reasons)(?: unknown| as yet unknown)? ?reasons?
     for (?:a (?:number|variety|range|host) of|several|various|many|different|all sorts of|multiple|technical|internal) reasons
@@ -87,16 +90,25 @@ NO_FACTOR = phrases(
     r"""
     contribut\w+ to (?:this|the|our|that|a) (?:[\w-]+ ){0,2}?(?:document|report|summary|review|discussion|response|fix|recovery|analysis|write-?up|investigation|post-?mortem|meeting|call|solution|effort|resolution|project)
     led by
+    (?:delayed|postponed|put back|set back|held up) by (?:about |nearly |almost |over |only )?(?:an?|half an?|one|two|three|four|five|six|ten|\d+|several|some) (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?)
+    ^after [^,]{4,80}, [^,]{2,40} took over
     ^factor in
     ^(?:many |our |special |warm )?thanks to (?:the|our|all|everyone|everybody) (?:[\w-]+ ){0,2}?(?:engineers?|teams?|staff|crew|everyone|colleagues|operators?|people|vendor|customers|night shift|technicians?)
     because [\w' -]{0,30}(?:stopped working|did not work|didn't work|was not working|wasn't working|worked badly|misbehaved|acted up|had (?:problems|issues|trouble|difficulties))
-    led to (?:this|the) (?:document|report|summary|review|meeting|discovery|discussion|resolution|fix|recovery|restoration|solution|conclusion)
+    led to (?:this|the|an?|our) (?:[\w-]+ ){0,2}?(?:document|report|summary|review|meeting|discovery|discussion|resolution|fix|recovery|restoration|solution|conclusion|call|ticket|investigation|apology)
     trigger\w* (?:the|an?|our|its|their) (?:[\w-]+ ){0,3}?(?:process|procedure|runbook|playbook|protocol|review|alerts?|alarms?|page|pager|notification|escalation|incident|response|investigation|plan|bridge|call)
     (?:alerts?|alarms?|monitors?|pages?) (?:was |were |had been )?triggered
     result\w* in (?:a|the|our) (?:review|fix|recovery|resolution|full recovery)
     as a result of (?:this|the|our) (?:review|incident|outage|meeting|discussion|report)
     caus\w+ (?:a lot of |much |some |great |no |any |us |further )*(?:inconvenience|frustration|annoyance|concern|trouble|disappointment)
-    result of (?:the|this|that) (?:round|match|game|vote|election|test|review|check|query|count)
+    results? of (?:the|this|that|a|an|our|last) (?:[\w-]+ ){0,2}?(?:rounds?|match|matches|games?|votes?|elections?|tests?|reviews?|checks?|query|count|exams?|surveys?|polls?|study|studies|competition|audit|draw|race|trials?)
+    (?:good|worthy|worthwhile|noble|just|common|lost|great|charitable|dear) causes?
+    (?:took|taken|take|takes) up the cause
+    (?:causes?|inconvenience|frustration|disruption|delay|trouble|damage) (?:(?:this|that|it|we) )?(?:has |have |had |may have )?caused(?= *(?:[.!,;]|$))
+    kept (?:[\w-]+ ){1,5}?(?:going|alive|afloat|safe)
+    kept (?:the|all|our|any) (?:[\w-]+ ){0,2}?(?:delays?|damage|loss|losses|wait|queues?|impact|downtime|harm) (?:to|under|below|within|small|short|low|down)
+    (?:let|letting) (?:people|everyone|everybody|fans|guests|visitors|passengers|patients|customers|users|staff|cars|lorries) (?:in|through|pass|see|carry)(?! without)
+    (?:story|article|book|talk|lecture|exhibition|film|column|feature|lesson|chapter|headline)(?: [\w'-]+){0,4}? (?:about|on|into|of) (?:the )?(?:[\w-]+ )?(?:causes?|reasons?|factors?)(?: (?:of|for|behind|in) [^,;]{1,60})?
     within reason
     (?:factor|cause) (?:of|that|for) (?:two|three|four|five|six|ten|\d+|the couriers|charity)
     (?:review|analysis|discussion|investigation|search|report|document|question) (?:of|for|into|on|about) (?:the )?(?:root )?causes?
@@ -124,6 +136,8 @@ RECOVERY = phrases(
     put right
     worked again
     came back (?:up|online|to (?:normal|life|service|its|their))
+    (?:let|got) (?:[\w-]+ ){1,5}?(?:mov(?:e|ing)|run(?:ning)?|flow(?:ing)?|going|working|turning|breathe|pass) again
+    ^(?:deleting|removing|clearing|stopping|killing|raising|lowering|switching|rolling|reverting|restarting|restoring|replacing|rebooting|reloading|renewing|resetting|disabling|correcting|fixing|repairing|cleaning|undoing)(?: [\w'./-]+){1,8}? (?:freed|unblocked|unlocked|helped|did the trick|brought (?:[\w-]+ ){1,5}?down|[^,;]{2,60} (?:again|back)(?=\W*$))
     """
 )
 """Says that the incident ended."""

@@ -70,7 +70,9 @@ AFTER = phrases(
     at fault (?:was|were)
     (?:did not|didn't|hardly|scarcely) help that
     (?:error|mistake|bug|defect|flaw|fault|problem|weakness|trouble|catch|weak spot) (?:was|is|lay|lies|sat|sits) (?:in|with|that)
-    (?:when|once)(?= (?:the|its|an?|their|our|that|this|one)(?: [\w'./-]+){{1,5}}? (?:ran out|had run out|expired|had expired|filled up|overflowed|burst|was (?:deleted|removed|revoked|dropped|renamed|disabled|unplugged|cut|exhausted|overwritten|misconfigured))\b)
+    (?:when|once)(?= (?:the|its|an?|their|our|that|this|one)(?: [\w'./-]+){{1,5}}? (?:ran out|had run out|expired|had expired|filled up|overflowed|burst|gave way|broke|snapped|tripped|jammed|blew|seized|came loose|was (?:deleted|removed|revoked|dropped|renamed|disabled|unplugged|cut|exhausted|overwritten|misconfigured))\b)
+    (?:turned (?:away|down|back)|shut out|locked out|stopped|halted|frozen|cut off|kept (?:out|away))(?: \w{{2,12}}ly)? by(?= (?:an?|the|its|their|our) (?!operators?\b|engineers?\b|crew\b|team\b|guards?\b|police\b|staff\b|stewards?\b|referee\b|driver\b|technicians?\b|on-call\b|\w+ (?:operators?|engineers?|crew|team|guards?|leader|manager|staff)\b))
+    (?:ran|run|bumped|crashed) into(?= (?:an?|the|its|their|our|every|[\w-]+'s) (?:[\w'-]+ ){{0,4}}?(?:limits?|cap|quota|ceiling|lock|wall|throttle|maximum)\b)
     (?:blame|responsibility|fault) (?:lies?|lay|rests?|rested) (?:with|in|on)
     to blame (?:was|were|is)
     ^(?:since|because|seeing that|now that|as(?= [^,]{{0,60}}\b(?:was|were|had|is|are|could not|couldn't|did not|didn't)\b))(?! (?:soon|well|for|of|a|early|late|long|then|\d+|about|around|the (?:start|beginning|outage|incident|launch))\b| [^,]{{0,50}}\b(?:opened|began|started|ended|closed|launched)\b) (?=[^,;]{{8,160}},)(?=[^,;]{{0,120}}\b{_PAST}\b)
@@ -90,7 +92,7 @@ _HARM = vocabulary(
     strangl suspend lock fill drain slow snap sever erod skew distort garbl scrambl spread propagat overfill outstrip overtax
     disconnect dislodg desynchronis desynchroniz stopp halt short-circuit upend derail hobbl sabotag complicat multipli
     invert revers swallow discard ignor rejected misapply mistook mishandl mismatch overcharg overstat understat unbalanc
-    burden encumber mired compromis expos tax weaken heat cool crush squash spoil strand mut void jamm wedg
+    burden encumber mired compromis expos tax weaken heat cool pin crush squash spoil strand mut void jamm wedg
     """
 )
 
@@ -238,6 +240,7 @@ FLAW = phrases(
     ^(?:(?:an?|the|one|two|some|our|its) )?(?:[\w-]+ )?{_FLAWED}(?: [\w'./-]+){{1,8}}? (?:hit|made|took|brought|drove|threw|gave|cost|led|sent|put|left|kept|\w{{3,20}}ed) (?!by\b|at\b|in\b|on\b|for\b|to\b|and\b|from\b|with\b|after\b|until\b|when\b|while\b|again\b|during\b)\w+
     (?:had|has) (?:already |simply |long |mistakenly |accidentally )*(?:been |never been |not been |not yet been )(?:left|set|forgotten|disabled|deleted|misconfigured|delivered|skipped|omitted|overlooked|ignored|postponed|switched|turned|shipped|installed|wired|mounted|hard-coded|copied|checked|tested|validated|monitored|rotated|renewed|documented|reviewed|updated|patched|configured|trained|replaced|cleaned|indexed|limited|capped)\b[^;,]{{0,80}}[;,:\u2014] (?:and |so )?\w+
     (?:nobody|no one|no-one) (?:had )?(?:checked|compared|noticed|owned|tested|reviewed|knew|watched|monitored|told|renewed|updated|tried|verified|looked)\b[^;,]{{0,80}}[;,:\u2014] (?:and |so )?\w+
+    had (?:already |long |quietly |silently )?(?:expired|run out|run dry|lapsed|worn out|come loose|filled up|drifted|jammed|leaked|overflowed|rusted|cracked|seized)\b[^;,]{{0,60}}[;,:\u2014] (?:and |so )?\w+
     there was no (?:[\w-]+ ){{0,3}}?(?:checks?|locks?|alarms?|alerts?|limits?|tests?|backups?|owners?|rules?|guards?|validation|reviews?|fallback|spare|redundancy|budget|monitoring|timeouts?|procedures?|index|retry|retries|backoff|failover|safeguards?|throttle|quota|canary|staging)\b[^;,]{{0,80}}[;,:\u2014] (?:and |so )?\w+
     """
 )

@@ -36,6 +36,11 @@ _POINTER = re.compile(
 )
 _CLAUSE_START = re.compile(r"(?:[,;:\u2014\u2192] ?|\b(?:and|but|so|then|when|while|as|before|after|until|because) )")
 _LENGTH = re.compile(rf" {LENGTH}\b", re.IGNORECASE)
+_OWNER = re.compile(r"(?P<who>[\w-]+)(?:'s|s') $")
+# What people say to others is a remedy: "stewards told fans to wait, so".
+_TOLD = re.compile(
+    r"(?<=\w) (?:told|asked|informed|advised|warned|urged|helped|waved|called|thanked) (?=\w)", re.IGNORECASE
+)
 _BE = vocabulary(
     """
     is are was were be been being am get gets got getting 's 're
@@ -93,7 +98,7 @@ def _tells_cause(sentence: str, previous: str) -> bool:
     if any(
         _names_factor(sentence[found.end() :])
         for found in AFTER.finditer(sentence)
-        if not _AHEAD.search(sentence, 0, found.start())
+        if not _AHEAD.search(sentence, 0, found.start()) and not _is_cause_of_people(sentence, found)
     ):
         return True
     if looks_ahead(sentence) or is_imperative(sentence):
@@ -108,6 +113,14 @@ def _tells_cause(sentence: str, previous: str) -> bool:
         or (bool(_concrete(sentence) - SYMPTOM) and (is_done_by_a_thing(sentence) or weigh(sentence)))
         or ((INADEQUATE.search(sentence) or FLAW.search(sentence)) is not None and len(_concrete(sentence)) > 1)
     )
+
+
+def _is_cause_of_people(sentence: str, found: re.Match[str]) -> bool:
+    """Say whether a cause is one that somebody stands up for: "the producer's cause is live music"."""
+    if not found[0].lower().startswith("cause"):
+        return False
+    owner = _OWNER.search(sentence, 0, found.start())
+    return owner is not None and is_human([owner["who"]])
 
 
 def _concrete(text: str) -> set[str]:
@@ -190,6 +203,8 @@ def _follows(sentence: str, found: re.Match[str], previous: str) -> bool:
     if found[0].startswith(_ARROW) and clock_times(sentence):
         return False
     cause = before if len(words(before)) > 1 else f"{previous} {before}"
+    if _TOLD.search(before) and _is_people(_TOLD.split(before)[0] + " "):
+        return False
     if PEOPLE_COULD_NOT.search(cause.strip()) or REMEDY.search(" ".join(after.split()[:8])):
         return False
     return bool(_concrete(cause) - SYMPTOM)

@@ -72,7 +72,7 @@ HUMAN = frozenset(
         company museum school clinic city council firm paramedic firefighter brigade soldier hostess steward attendant
         ops netops devops sre developer programmer administrator admin owner conductor athlete
          gamer streamer spectator commuter traveller traveler employee  apprentice trainee director executive
-        lecturer professor scholar  zookeeper gardener ranger farmer miner welder machinist shift employer vip utility reader desk
+        usher porter pharmacy court judge jury club committee union volunteer donor producer composer singer violinist lecturer professor scholar  zookeeper gardener ranger farmer miner welder machinist shift employer vip utility reader desk
         """
     )
 )
@@ -147,6 +147,9 @@ def is_human(subject: Sequence[str]) -> bool:
     words = [word.lower() for word in subject]
     while words and (words[0] in _SKIPPED or words[0] in ",;:("):
         words.pop(0)
+    if len(words) > 1 and words[0].endswith("ing") and words[1] in DETERMINERS | {"all"}:
+        # "Restarting all brokers" is a deed.
+        return False
     end = next((index for index, word in enumerate(words) if word in _HEAD_END), len(words))
     head = [
         word for word in words[:end] if not word.endswith("ly") and word not in {"had", "have", "has", "also", "then"}

@@ -147,7 +147,7 @@ def test_a_quarantine_ends_within_90_days(project: Project, day: str, allowed: b
     if allowed:
         assert set(read_quarantine(gates_file, cases, today).active) == {("heldout", "other")}
     else:
-        with pytest.raises(GatesFileError, match="until: 2026-12-21 is more than 90 days ahead$"):
+        with pytest.raises(GatesFileError, match=r"until: 2026-12-21 is more than 90 days ahead$"):
             read_quarantine(gates_file, cases, today)
 
 

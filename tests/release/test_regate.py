@@ -87,7 +87,7 @@ def test_a_journal_of_controls_alone(project: SupportProject) -> None:
 
 
 def test_other_limits_ask_for_other_generations(project: SupportProject) -> None:
-    """What was generated under another max_tokens does not count: every gate is incomplete."""
+    """What was generated under another max_tokens does not count: with nothing left to judge that is said, code 4."""
     project.keep_cases(6)
     project.run("--model", "demo")
     gates = project.path / "gates.toml"
@@ -95,8 +95,10 @@ def test_other_limits_ask_for_other_generations(project: SupportProject) -> None
 
     again = regate(project)
 
-    assert again.returncode == 1
-    assert "incomplete: 12 of 12 cases have no result" in again.stdout
+    assert again.returncode == 4
+    told = "every answer of demo was given to other prompts or limits than gates.toml asks for now; run pytest --model again"
+    assert told in again.stderr
+    assert "verdict" not in again.stdout
 
 
 def test_a_missing_journal_or_target_is_one_line(project: SupportProject) -> None:
