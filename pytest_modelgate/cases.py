@@ -182,7 +182,8 @@ def _read_case(line: str, suite: str, name: str, number: int, rules: CaseRules) 
     columns = rules.columns.get(task, {})
     for ours, theirs in columns.items():
         if theirs not in row and ours == "expected":
-            slip = next((key for key in row if key not in _KEYS and did_you_mean(theirs.lower(), [key.lower()])), None)
+            keys = [key for key in row if key not in _KEYS]
+            slip = next((key for key in keys if did_you_mean(theirs.lower(), [key.lower()], likeness=0.75)), None)
             if slip is not None:
                 raise wrong(f"key {slip!r} is unknown (did you mean {theirs!r}?)")
             continue  # a case where only the contract counts

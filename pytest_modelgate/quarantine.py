@@ -62,7 +62,7 @@ def read_quarantine(gates_file: GatesFile, cases: Sequence[Case], today: dt.date
             expired[key] = f"quarantine ended on {table.until}"
         else:
             active[key] = f"{table.reason} ({flips}; until {table.until})"
-    for suite in {suite for suite, _ in active}:
+    for suite in sorted({suite for suite, _ in active}):
         most = max(1, sum(case.suite == suite for case in cases) // 10)
         if (held := sum(key[0] == suite for key in active)) > most:
             where = gates_file.where("quarantine")

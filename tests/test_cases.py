@@ -86,7 +86,8 @@ def test_other_names_of_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "is_slip"), [("Label", True), ("lable", True), ("LABELS", True), ("label", False), ("year", False)]
+    ("key", "is_slip"),
+    [("Label", True), ("lable", True), ("LABELS", True), ("label", False), ("level", False), ("year", False)],
 )
 def test_a_slip_in_the_name_of_the_expected_column(tmp_path: Path, key: str, is_slip: bool) -> None:
     """A key that is nearly the column of what is expected is an error, or the case would expect nothing."""
