@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "fetch-converter":
-            from .converter import fetch_converter
+            from .export.converter import fetch_converter
 
             fetch_converter(options.archive, options.sha256, force=options.force)
         else:

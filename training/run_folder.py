@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
-from .metrics import MetricsLog
-from .rows import find_files
+from .tuning.metrics import MetricsLog
+from .data.rows import find_files
 
 STAGES = ("prepare", "base", "train", "merge", "export", "quantize")
 

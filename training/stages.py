@@ -18,9 +18,9 @@ from typing import Any
 
 from .config import Config
 from .errors import ConfigError, StageError
-from .loading import require_safetensors
-from .prepare import prepare
-from .rows import read_prepared
+from .tuning.loading import require_safetensors
+from .data.prepare import prepare
+from .data.rows import read_prepared
 from .run_folder import STAGES, RunFolder
 
 
@@ -44,8 +44,8 @@ def run_stages(config: Config, wanted: Sequence[str], *, force: bool) -> None:
 
 def finish_run(config: Config) -> None:
     """Write the manifest, which says that the run is complete, and publish the results where asked."""
-    from .manifest import write_manifest
-    from .publish import publish
+    from .documents.manifest import write_manifest
+    from .documents.publish import publish
 
     run = RunFolder(config)
     for stage in STAGES:
@@ -76,7 +76,7 @@ def _check_before(run: RunFolder, wanted: Sequence[str], *, force: bool) -> None
     _ = run.train_files, run.suite_files, run.system
     exported = all(run.is_complete(stage) for stage in STAGES[: STAGES.index("export") + 1])
     if "export" in wanted and (force or not exported):
-        from .converter import find_converter
+        from .export.converter import find_converter
 
         find_converter()
     if run.config.base.path is not None:
@@ -131,14 +131,14 @@ def _base(run: RunFolder) -> dict[str, Any]:
         folder = base_model(run)
         print(f"base: {folder}")
         return {"path": run.config.base.path, "revision": run.config.base.revision or folder.name}
-    from .base import make_base
+    from .tuning.base import make_base
 
     return make_base(run.config.base.scratch, run.system, read_prepared(run.train_rows), run.base, run.log)
 
 
 def _train(run: RunFolder) -> dict[str, Any]:
     """Train the adapter."""
-    from .tune import train_adapter
+    from .tuning.tune import train_adapter
 
     rows = read_prepared(run.train_rows), read_prepared(run.validation_rows)
     return train_adapter(run.config, str(base_model(run)), run.system, rows, run.adapter, run.log)
@@ -146,8 +146,8 @@ def _train(run: RunFolder) -> dict[str, Any]:
 
 def _merge(run: RunFolder) -> dict[str, Any]:
     """Merge the adapter, and ask the result for the answers of the rows that were held back."""
-    from .merge import merge_adapter
-    from .scoring import score
+    from .export.merge import merge_adapter
+    from .tuning.scoring import score
 
     facts = merge_adapter(base_model(run), run.adapter, run.merged)
     held_back = read_prepared(run.validation_rows)
@@ -159,7 +159,7 @@ def _merge(run: RunFolder) -> dict[str, Any]:
 
 def _export(run: RunFolder) -> dict[str, Any]:
     """Convert the merged model, and the base to compare it with."""
-    from .export import convert, describe
+    from .export.gguf import convert, describe
 
     own = run.config.base.scratch is not None
     convert(run.merged, run.f16, own_tokenizer=own)
@@ -173,7 +173,7 @@ def _export(run: RunFolder) -> dict[str, Any]:
 
 def _quantize(run: RunFolder) -> dict[str, Any]:
     """Quantise the exported model."""
-    from .export import describe, quantize
+    from .export.gguf import describe, quantize
 
     facts = {}
     for name, path in run.quantised():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from modelgate_training import converter
+from modelgate_training.export import converter
 from modelgate_training.cli import main
 
 from tests.training.conftest import Project

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from modelgate_training.audit import audit_labels
-from modelgate_training.batches import IGNORED, collate
-from modelgate_training.chat import Encoded, check_template, encode_rows, end_of_turn
+from modelgate_training.tuning.audit import audit_labels
+from modelgate_training.tuning.batches import IGNORED, collate
+from modelgate_training.tuning.chat import Encoded, check_template, encode_rows, end_of_turn
 from modelgate_training.errors import StageError
-from modelgate_training.tokenizer import IM_END, train_tokenizer
+from modelgate_training.tuning.tokenizer import IM_END, train_tokenizer
 
 ANSWER = '{"intent": "bug"}'
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from modelgate_training.errors import StageError
-from modelgate_training.loading import load_model
-from modelgate_training.merge import merge_adapter, refuse_quantised
-from modelgate_training.tokenizer import save_tokenizer, train_tokenizer
+from modelgate_training.tuning.loading import load_model
+from modelgate_training.export.merge import merge_adapter, refuse_quantised
+from modelgate_training.tuning.tokenizer import save_tokenizer, train_tokenizer
 
 
 def test_a_merge_into_quantised_weights_is_refused() -> None:
@@ -62,8 +62,8 @@ def test_the_base_is_loaded_once(
         loaded.append(options)
         return load_model(folder, **options)
 
-    monkeypatch.setattr("modelgate_training.merge.load_model", counting)
-    monkeypatch.setattr("modelgate_training.merge._LARGE", limit)
+    monkeypatch.setattr("modelgate_training.export.merge.load_model", counting)
+    monkeypatch.setattr("modelgate_training.export.merge._LARGE", limit)
     facts = merge_adapter(base, tmp_path / "adapter", tmp_path / "merged")
     assert len(loaded) == 1
     assert facts["dtype"] == dtype

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from modelgate_training.config import Config
-from modelgate_training.leaks import drop_duplicates, find_leaks, normalise
-from modelgate_training.rows import Row
+from modelgate_training.data.leaks import drop_duplicates, find_leaks, normalise
+from modelgate_training.data.rows import Row
 from modelgate_training.run_folder import STAGES, RunFolder
 
 from tests.training.conftest import Project

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from modelgate_training.converter import find_converter
+from modelgate_training.export.converter import find_converter
 from modelgate_training.errors import StageError
 
 from tests.training.conftest import Project

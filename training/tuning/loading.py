@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .errors import StageError
+from ..errors import StageError
 
 _OWN_FILES = {"local_files_only": True, "trust_remote_code": False}
 _PICKLED = {".bin", ".pt", ".pth"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .converter import find_converter
-from .errors import StageError
+from ..errors import StageError
 
 
 def convert(source: Path, target: Path, *, own_tokenizer: bool, vocab_only: bool = False) -> None:

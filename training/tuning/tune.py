@@ -18,14 +18,14 @@ from typing import Any
 from tqdm import tqdm
 
 from .audit import audit_labels
-from .augment import alter
+from ..data.augment import alter
 from .batches import collate
 from .chat import Encoded, check_template, encode_rows, end_of_turn
-from .config import Augment, Config
-from .errors import StageError
+from ..config import Augment, Config
+from ..errors import StageError
 from .loading import load_model, load_tokenizer
 from .metrics import MetricsLog
-from .rows import Row
+from ..data.rows import Row
 
 
 def train_adapter(

@@ -18,7 +18,7 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
-from .errors import ConfigError, StageError
+from ..errors import ConfigError, StageError
 
 KNOWN_ARCHIVES = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"}
 """SHA-256 of llama-cpp-python's source archives, by version."""

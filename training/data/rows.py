@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import Data
-from .errors import ConfigError, StageError
+from ..config import Data
+from ..errors import ConfigError, StageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from .chat import prompt_text
 from .loading import load_model, load_tokenizer
-from .rows import Row
+from ..data.rows import Row
 
 
 def score(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import StageError
+from ..errors import StageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .config_file import config_sha256
-from .converter import converter_sha256
-from .run_folder import STAGES, RunFolder, library_version
+from ..config_file import config_sha256
+from ..export.converter import converter_sha256
+from ..run_folder import STAGES, RunFolder, library_version
 
 _LIBRARIES = (
     *("pytest-modelgate", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),

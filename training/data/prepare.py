@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .config import Data
-from .errors import StageError
+from ..config import Data
+from ..errors import StageError
 from .leaks import drop_duplicates, find_leaks
 from .rows import Row, read_evaluation, read_rows, write_rows
-from .run_folder import RunFolder
+from ..run_folder import RunFolder
 
 _SHOWN = 5
 

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .errors import StageError
-from .loading import count_weights, load_model, load_tokenizer
+from ..errors import StageError
+from ..tuning.loading import count_weights, load_model, load_tokenizer
 
 _LARGE = 2_000_000_000  # weights: above it float32 does not fit a small machine, and bfloat16 is what it was made in
 

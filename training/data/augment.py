@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 
-from .config import Augment
+from ..config import Augment
 
 _GREETINGS = (
     "Hi,", "Hello,", "Hi there,", "Hello team,", "Hey,", "Good morning,", "Dear support,", "Dear team,",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .run_folder import RunFolder
+from ..run_folder import RunFolder
 
 
 def publish(run: RunFolder, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .chat import Encoded
-from .errors import StageError
+from ..errors import StageError
 
 
 def audit_labels(

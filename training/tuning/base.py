@@ -17,12 +17,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .augment import alter
+from ..data.augment import alter
 from .batches import collate, length_sorted
 from .chat import Encoded, encode_rows
-from .config import Scratch
+from ..config import Scratch
 from .metrics import MetricsLog
-from .rows import Row
+from ..data.rows import Row
 from .tokenizer import IM_END, save_tokenizer, train_tokenizer
 
 TITLE = "Give the user's message a title of a few words."

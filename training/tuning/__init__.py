@@ -1,0 +1,1 @@
+"""Make or load the base, check every label, and train the adapter."""
