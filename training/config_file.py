@@ -1,28 +1,108 @@
-"""Read a configuration file, lay ``--set`` overrides over it, and say in one line what is wrong with it."""
+"""Read a configuration file, lay a profile and ``--set`` overrides over it, and say in one line what is wrong with it."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pytest_modelgate.nearest import did_you_mean
+
 from .config import Config
 from .errors import ConfigError
+from .run_folder import flatten
 
 SHIPPED = Path(__file__).parent / "configs"
+_PROFILES = "profiles"
 
 
-def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Hold a configuration, where it came from, and for each dotted name that was given, by whom."""
+
+    config: Config
+    path: Path
+    profile: str | None
+    origins: dict[str, str]
+
+
+def load_config(name: str, overrides: Sequence[str] = (), profile: str | None = None) -> Config:
     """Return the checked configuration in file ``name`` (or the shipped one of that name)."""
+    return read_config(name, overrides, profile).config
+
+
+def read_config(name: str, overrides: Sequence[str] = (), profile: str | None = None) -> Loaded:
+    """Return the checked configuration in file ``name``, and where each value came from."""
     path = _find(name)
+    document = _read(path)
+    profiles = document.pop(_PROFILES, None) or {}
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        raise ConfigError(f"{path}: profiles: each profile is a mapping of sections, as the file itself is")
+    origins = dict.fromkeys(_given(document), path.name)
+    if profile is not None:
+        if profile not in profiles:
+            valid = ", ".join(profiles) or "none"
+            raise ConfigError(f"{path}: no profile {profile!r}{did_you_mean(profile, profiles)}; it has {valid}")
+        _merge(document, profiles[profile])
+        origins |= dict.fromkeys(_given(profiles[profile]), f"profile {profile}")
+    for override in overrides:
+        origins[_lay_over(document, override)] = "--set"
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from None
+    return Loaded(config, path, profile, origins)
+
+
+def config_sha256(config: Config) -> str:
+    """Return the digest of every resolved value, defaults included."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def resolved_lines(loaded: Loaded) -> list[str]:
+    """Return every resolved value on a line of its own, with where it came from."""
+    leaves = list(flatten("", loaded.config.model_dump(mode="json")))
+    shown = [(name, json.dumps(value, ensure_ascii=False), _origin(name, loaded.origins)) for name, value in leaves]
+    width = min(72, max(len(f"{name}: {value}") for name, value, _ in shown))
+    return [f"{f'{name}: {value}':<{width}}  # {origin}" for name, value, origin in shown]
+
+
+def _origin(name: str, origins: Mapping[str, str]) -> str:
+    """Return who gave a value: itself, or the section that it stands in (given as a whole)."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        if origin := origins.get(".".join(parts[:length])):
+            return origin
+    return "default"
+
+
+def _given(document: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of the values that a document gives."""
+    return [name for name, _ in flatten("", dict(document))]
+
+
+def _merge(document: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lay ``over`` over ``document``, section by section; null takes a section away."""
+    for key, value in over.items():
+        inner = document.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            _merge(inner, value)
+        elif value is None:
+            document.pop(key, None)
+        else:
+            document[key] = value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the file's mapping."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -31,22 +111,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: a configuration is a mapping of sections, got {type(document).__name__}")
-    for override in overrides:
-        _lay_over(document, override)
-    try:
-        return Config.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from None
-
-
-def config_sha256(config: Config) -> str:
-    """Return the digest of every resolved value, defaults included."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
-def resolved_yaml(config: Config) -> str:
-    """Return the configuration with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return document
 
 
 def _find(name: str) -> Path:
@@ -57,12 +122,12 @@ def _find(name: str) -> Path:
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
-    near = _near(path.stem, shipped)
+    near = did_you_mean(path.stem, shipped)
     raise ConfigError(f"{name}: no such configuration file{near}; shipped ones: {', '.join(shipped) or 'none'}")
 
 
-def _lay_over(document: dict[str, Any], override: str) -> None:
-    """Write ``a.b=c`` into ``document``; the value is read as YAML."""
+def _lay_over(document: dict[str, Any], override: str) -> str:
+    """Write ``a.b=c`` into ``document``, the value read as YAML; return ``a.b``."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: write SECTION.KEY=VALUE, for example --set training.epochs=2")
@@ -78,20 +143,23 @@ def _lay_over(document: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {section!r} is not a section")
         table = inner
     table[last] = value
+    return key
 
 
 # --- One line for a mistake --------------------------------------------------------------------------------------
 
 
 def _explain(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line with the section, what was got and what is valid."""
-    first = error.errors(include_url=False)[0]
+    """Turn pydantic's most telling complaint into one line with the section, what was got and what is valid."""
+    found = error.errors(include_url=False)
+    # A misspelt key is unknown and the right one missing: the first says more.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     location = [str(part) for part in first["loc"]]
     where = f"{'.'.join(location)}: " if location else ""
     if first["type"] == "extra_forbidden":
         section = ".".join(location[:-1]) or "the top level"
         valid = _valid_keys(location[:-1])
-        return f"unknown key {location[-1]!r} in {section}{_near(location[-1], valid)}; valid are {', '.join(valid)}"
+        return f"unknown key {location[-1]!r} in {section}{did_you_mean(location[-1], valid)}; valid are {', '.join(valid)}"
     if first["type"] == "missing":
         return f"{where}is missing"
     if first["type"] == "value_error":
@@ -103,13 +171,16 @@ def _valid_keys(location: Sequence[str]) -> list[str]:
     """Return the keys that are valid in the section at ``location``."""
     section: type[BaseModel] = Config
     for name in location:
-        annotation = section.model_fields[name].annotation
-        parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-        section = next(part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+        if name not in section.model_fields:
+            continue  # the number of an item in a list, or the name of a variant
+        section = next(_sections(section.model_fields[name].annotation), section)
     return list(section.model_fields)
 
 
-def _near(got: str, valid: typing.Iterable[str]) -> str:
-    """Suggest the name that was probably meant."""
-    near = difflib.get_close_matches(got, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _sections(annotation: Any) -> typing.Iterator[type[BaseModel]]:
+    """Yield the sections that an annotation holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_args(annotation) or isinstance(annotation, types.UnionType):
+        for part in typing.get_args(annotation):
+            yield from _sections(part)

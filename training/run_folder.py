@@ -1,8 +1,8 @@
 """
-Keep a run's folder: where each stage's output lies, and which of it is complete and still fits the configuration.
+Keep a run's folder: where each stage's output lies, and which of it is complete and still fits.
 
-A stage writes its mark last, with a fingerprint of everything that its output depends on. So an interrupted stage is
-repeated, a finished one is skipped, and a changed setting repeats exactly the stages that it reaches.
+A stage writes its mark last, with everything that its output depends on: settings, input files, code. So an interrupted
+stage is taken up again, a finished one is skipped, and one that no longer fits is refused, naming what changed.
 """
 
 from __future__ import annotations
@@ -10,28 +10,67 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .config import Config
-from .tuning.metrics import MetricsLog
-from .data.rows import find_files
+from pytest_modelgate.identity import FileHashes, digest
 
-STAGES = ("prepare", "base", "train", "merge", "export", "quantize")
+from .config import Config
+from .data.rows import find_files
+from .tasks import Tasks
+from .tuning.metrics import MetricsLog
+
+STAGES = ("prepare", "base", "baseline", "train", "merge", "export", "quantize", "card")
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "prepare": ("data",),
     "base": ("base",),
+    "baseline": ("baseline", "export.base"),
     "train": ("quantization", "lora", "training"),
     "merge": (),
-    "export": (),
-    "quantize": (),
+    "export": ("export.name", "export.dtype", "export.lora"),
+    "quantize": ("export.quantizations", "export.imatrix", "export.modelfile"),
+    "card": ("card",),
+}
+"""Settings that a stage's output depends on, beside those of the stages that it builds on."""
+
+_BUILDS_ON: dict[str, tuple[str, ...]] = {
+    "prepare": (),
+    "base": ("prepare",),
+    "baseline": ("base",),
+    "train": ("prepare", "base"),
+    "merge": ("train",),
+    "export": ("merge",),
+    "quantize": ("export", "prepare"),
+    "card": ("baseline", "quantize"),
+}
+"""Stages whose output a stage reads. The baseline does not change what is trained; it must only be there."""
+
+_CODE: dict[str, tuple[str, ...]] = {
+    "prepare": ("data",),
+    "base": ("tuning", "data/augment.py"),
+    "baseline": (),
+    "train": ("tuning", "data/augment.py"),
+    "merge": ("export/merge.py",),
+    "export": ("export",),
+    "quantize": ("export",),
+    "card": (),
+}
+"""Files and folders of this program that decide what a stage writes. How it is judged is the gate's own business."""
+
+_LIBRARIES: dict[str, tuple[str, ...]] = {
+    "base": ("torch", "transformers", "tokenizers"),
+    "train": ("torch", "transformers", "peft", "bitsandbytes"),
+    "merge": ("peft",),
+    "export": ("llama-cpp-python",),
+    "quantize": ("llama-cpp-python",),
 }
 
 
 class RunFolder:
-    """Hold the paths of one run."""
+    """Hold the paths of one run, and what is known of its stages."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -40,32 +79,32 @@ class RunFolder:
         self.log = MetricsLog(self.path / "metrics.jsonl")
         self.train_rows = self.path / "prepared" / "train.jsonl"
         self.validation_rows = self.path / "prepared" / "validation.jsonl"
-        self.rejected = self.path / "rejected.jsonl"
+        self.rejected = self.path / "rejected"
         self.base = self.path / "base"
-        self.adapter = self.path / "adapter"
-        self.merged = self.path / "merged"
         self.base_gguf = self.path / "base-f16.gguf"
-        self.f16 = self.path / f"{config.export.name}-f16.gguf"
+        self.baseline = self.path / "baseline"
+        self.checkpoints = self.path / "checkpoints"
+        self.adapter = self.path / "adapter"
+        self.loss_curve = self.path / "loss.svg"
+        self.merged = self.path / "merged"
+        self.f16 = self.path / f"{config.export.name}-{config.export.dtype}.gguf"
+        self.lora_gguf = self.path / f"{config.export.name}-lora.gguf"
+        self.modelfile = self.path / "Modelfile"
+        self.evaluation = self.path / "evaluation"
         self.manifest = self.path / "manifest.json"
-        self._digests: dict[Path, str] = {}
+        self.card = self.path / "README.md"
+        self._hashes = FileHashes(self.path / "stages" / "hashes.json")
+        self.registry = None if config.registry is None else self.root / config.registry
 
-    @property
-    def system(self) -> str | None:
-        """Return the system prompt as the gate reads it: without white space around it."""
-        if self.config.task.system is None:
-            return None
-        path = find_files((self.config.task.system,), self.root, "task.system")[0]
-        return path.read_text(encoding="utf-8").strip()
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Return the tasks that the candidate is judged by."""
+        return Tasks(self.root / self.config.gates)
 
-    @property
+    @cached_property
     def train_files(self) -> list[Path]:
         """Return the files that rows are read from."""
-        return find_files(self.config.data.train, self.root, "data.train")
-
-    @property
-    def suite_files(self) -> list[Path]:
-        """Return the evaluation files."""
-        return find_files(self.config.task.suites, self.root, "task.suites")
+        return find_files([source.path for source in self.config.data.train], self.root, "data.train")
 
     @property
     def local_base(self) -> Path | None:
@@ -75,84 +114,146 @@ class RunFolder:
         return next((folder for folder in folders if folder.is_dir()), None)
 
     def quantised(self) -> Iterator[tuple[str, Path]]:
-        """Yield each wanted quantisation with its file; f16 is what the export stage writes."""
+        """Yield each wanted quantisation with its file; the 16-bit file is what the export stage writes."""
         for name in self.config.export.quantizations:
-            if name.lower() != "f16":
+            if name.lower() != self.config.export.dtype:
                 yield name, self.path / f"{self.config.export.name}-{name}.gguf"
 
     def outputs(self, stage: str) -> list[Path]:
         """Return the files without which a stage's output is not complete."""
         scratch = self.config.base.scratch is not None
-        exported = [self.f16, *([self.base_gguf] if self.config.export.base else [])]
         return {
             "prepare": [self.train_rows, self.validation_rows],
             "base": [self.base / "model.safetensors", self.base / "tokenizer.json"] if scratch else [],
+            "baseline": [],
             "train": [self.adapter / "adapter_model.safetensors", self.adapter / "adapter_config.json"],
             "merge": [self.merged / "config.json", self.merged / "tokenizer.json"],
-            "export": exported,
+            "export": [self.f16, *([self.lora_gguf] if self.config.export.lora else [])],
             "quantize": [path for _, path in self.quantised()],
+            "card": [self.manifest, self.card],
         }[stage]
 
     # --- What is complete ----------------------------------------------------------------------------------------
 
     def is_complete(self, stage: str) -> bool:
-        """Say whether the stage's output is there and belongs to this configuration and these files."""
+        """Say whether the stage's output is there and belongs to these settings, files, program and earlier stages."""
+        earlier = all(self.is_complete(before) for before in _BUILDS_ON[stage])
+        return earlier and self.mark(stage) is not None and not self.changes(stage)
+
+    def changes(self, stage: str) -> list[str]:
+        """Return what changed since the stage was finished, or begun; nothing where it has done neither."""
         mark = self.mark(stage)
-        return (
-            mark is not None
-            and mark["fingerprint"] == self.fingerprint(stage)
-            and all(path.is_file() for path in self.outputs(stage))
-        )
+        begun = mark or self._read(self._begun_path(stage))
+        if begun is None:
+            return []
+        found = _differences(begun["made_of"], self.made_of(stage))
+        if mark is not None:
+            found += [f"{self._name(path)} is gone" for path in self.outputs(stage) if not path.is_file()]
+        return found
 
     def mark(self, stage: str) -> dict[str, Any] | None:
-        """Return what a finished stage wrote about itself."""
-        try:
-            return dict(json.loads(self._mark_path(stage).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return None
+        """Return what a finished stage wrote about itself: made_of, outputs, seconds, facts."""
+        return self._read(self._mark_path(stage))
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Return what a finished stage found out; nothing where it is not finished."""
+        return dict((self.mark(stage) or {}).get("facts", {}))
+
+    def was_begun(self, stage: str) -> bool:
+        """Say whether the stage was interrupted with the very settings of now, so that it can go on."""
+        begun = self._read(self._begun_path(stage))
+        return begun is not None and not _differences(begun["made_of"], self.made_of(stage))
 
     def begin(self, stage: str) -> None:
-        """Take away the marks of the stage and of all that build on it: their output is not to be trusted any more."""
-        for stale in STAGES[STAGES.index(stage) :]:
-            self._mark_path(stale).unlink(missing_ok=True)
+        """Take away the stage's mark, and the manifest: what they vouch for is about to change."""
+        goes_on = self.was_begun(stage)
+        self._mark_path(stage).unlink(missing_ok=True)
         self.manifest.unlink(missing_ok=True)
-        self.log.forget(stage)
+        if not goes_on:
+            self.log.forget(stage)
+        _write(self._begun_path(stage), {"made_of": self.made_of(stage)})
 
     def finish(self, stage: str, seconds: float, facts: dict[str, Any]) -> None:
         """Mark the stage as complete."""
-        path = self._mark_path(stage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mark = {"fingerprint": self.fingerprint(stage), "seconds": round(seconds, 1), "facts": facts}
-        path.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+        outputs = {self._name(path): self._hashes.sha256(path) for path in self._written(stage)}
+        mark = {"made_of": self.made_of(stage), "outputs": outputs, "seconds": round(seconds, 1), "facts": facts}
+        _write(self._mark_path(stage), mark)
+        self._begun_path(stage).unlink(missing_ok=True)
 
-    def fingerprint(self, stage: str) -> str:
-        """Return a digest of everything that the stage's output depends on, earlier stages included."""
-        parts: list[Any] = []
-        for name in STAGES[: STAGES.index(stage) + 1]:
-            parts.extend(self.config.model_dump(mode="json")[section] for section in _SECTIONS[name])
-        parts.append(self.system)
-        parts.append([self.digest(path) for path in (*self.train_files, *self.suite_files)])
-        if stage != "prepare" and self.local_base is not None:
-            files = sorted(path for path in self.local_base.iterdir() if path.is_file())
-            parts.append([[path.name, self.digest(path)] for path in files])
-        if stage in {"export", "quantize"}:
-            parts.append(library_version("llama-cpp-python"))
-        if stage == "export":
-            parts.append([self.config.export.name, self.config.export.base])
-        if stage == "quantize":
-            parts.append(self.config.model_dump(mode="json")["export"])
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    def made_of(self, stage: str) -> dict[str, str]:
+        """
+        Return everything that the stage's output depends on, by a name that a reader understands.
 
-    def digest(self, path: Path) -> str:
-        """Return a file's sha256, computed once."""
-        if path not in self._digests:
-            with path.open("rb") as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._digests[path]
+        Of an earlier stage it is what it wrote that counts: rows that are prepared again and come out the same train
+        the same model.
+        """
+        parts: dict[str, str] = {}
+        for earlier in _BUILDS_ON[stage]:
+            parts[f"output of {earlier}"] = digest((self.mark(earlier) or {}).get("outputs"))
+        for section in _SECTIONS[stage]:
+            parts |= {name: json.dumps(value) for name, value in self._settings(section)}
+        for library in _LIBRARIES.get(stage, ()):
+            parts[f"library {library}"] = str(library_version(library))
+        for code in _CODE[stage]:
+            parts[f"program {code}"] = _code_digest(code)
+        for path in self._read_by(stage):
+            parts[f"file {self._name(path)}"] = self._hashes.sha256(path)
+        if stage == "prepare":
+            tables = {name: table.model_dump(mode="json") for name, table in self.tasks.file.tasks.items()}
+            parts["tasks of the gates file"] = digest(tables)
+        return parts
+
+    def _read_by(self, stage: str) -> list[Path]:
+        """Return the files that a stage reads, beside what earlier stages wrote."""
+        judging = [*self.tasks.suite_files, *self.tasks.prompt_files]
+        if stage == "prepare":
+            return [*self.train_files, *judging]
+        if stage in {"baseline", "card"}:
+            return [self.tasks.path, *judging]
+        if stage in {"base", "train"} and not self.config.base.scratch and self.local_base is not None:
+            return sorted(path for path in self.local_base.iterdir() if path.is_file())
+        return []
+
+    def _written(self, stage: str) -> list[Path]:
+        """Return the files that a stage wrote: whole folders of those that it names one of."""
+        folders = {path.parent for path in self.outputs(stage)} - {self.path}
+        inside = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+        return sorted({*inside, *(path for path in self.outputs(stage) if path.parent == self.path)})
+
+    def _settings(self, section: str) -> Iterator[tuple[str, Any]]:
+        """Yield the settings below ``section``, each with its dotted name."""
+        value: Any = self.config.model_dump(mode="json")
+        for key in section.split("."):
+            value = value[key]
+        yield from flatten(section, value)
+
+    def _name(self, path: Path) -> str:
+        """Return a path as a reader knows it."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _mark_path(self, stage: str) -> Path:
         """Return where the stage's mark lies."""
         return self.path / "stages" / f"{stage}.json"
+
+    def _begun_path(self, stage: str) -> Path:
+        """Return where it is noted that the stage was begun."""
+        return self.path / "stages" / f"{stage}.begun.json"
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return a note, or None where there is none that can be read."""
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+
+def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings, each with its dotted name; lists are leaves."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flatten(f"{name}.{key}" if name else str(key), inner)
+    else:
+        yield name, value
 
 
 def library_version(name: str) -> str | None:
@@ -161,3 +262,37 @@ def library_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Say what differs between two lists of parts; a file or program by name, a setting with both values."""
+    found = []
+    for name in sorted(then.keys() | now.keys()):
+        before, after = then.get(name), now.get(name)
+        if before == after:
+            continue
+        kind, _, rest = name.partition(" ")
+        if kind in {"file", "program"}:
+            what = "is new" if before is None else "is gone" if after is None else "changed"
+            found.append(f"{'this program' if kind == 'program' else rest} {what}" + f" ({rest})" * (kind == "program"))
+        else:
+            found.append(f"{name} was {before}, is {after}")
+    return found
+
+
+def _code_digest(name: str) -> str:
+    """Return the digest of a file or a folder of this program."""
+    path = Path(__file__).parent / name
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    together = hashlib.sha256()
+    for file in files:
+        together.update(file.relative_to(path.parent).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return together.hexdigest()
+
+
+def _write(path: Path, note: dict[str, Any]) -> None:
+    """Write a note so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

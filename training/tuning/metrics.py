@@ -21,9 +21,24 @@ class MetricsLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def forget(self, stage: str) -> None:
-        """Drop the lines of a stage that is about to be run again."""
-        if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if f'"stage": "{stage}"' not in line]
-            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    def read(self, stage: str) -> list[dict[str, Any]]:
+        """Return the measurements of a stage; a line that an interruption tore is left out."""
+        return [line for line in self._lines() if line.get("stage") == stage]
+
+    def forget(self, stage: str, *, after: int = -1, keep: bool = False) -> None:
+        """Drop the lines of a stage that is about to be run again, those of steps up to ``after`` excepted."""
+        if keep or not self.path.is_file():
+            return
+        kept = [line for line in self._lines() if line.get("stage") != stage or 0 <= line.get("step", 0) <= after]
+        self.path.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return every whole line."""
+        found = []
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        for line in text.split("\n"):
+            try:
+                found.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return found

@@ -1,0 +1,113 @@
+"""
+Know the tasks that the gate judges: their prompts, contracts and suites, read from gates.toml and never written twice.
+
+What a row is trained with is made by the same code that makes what a case is asked with; so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_modelgate.cases import Case, CaseRules, load_suites
+from pytest_modelgate.errors import ModelgateError
+from pytest_modelgate.gates_file import GatesFile, load_gates_file
+from pytest_modelgate.judgement import judge
+from pytest_modelgate.records import Generation, Message, Record
+from pytest_modelgate.tasks import Task, load_tasks
+
+from .errors import ConfigError
+
+Prompt = str | tuple[Message, ...]
+
+
+class Tasks:
+    """Hold the tasks of the gates file at ``path``; raises ConfigError where the gate itself would refuse the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.file: GatesFile = load_gates_file(path)
+            self.by_name: dict[str, Task] = load_tasks(self.file)
+        except ModelgateError as error:
+            raise ConfigError(f"gates: {error}") from None
+
+    @property
+    def only(self) -> str | None:
+        """Return the task of rows that name none: the only one there is."""
+        return next(iter(self.by_name)) if len(self.by_name) == 1 else None
+
+    def columns(self, task: str) -> dict[str, str]:
+        """Return which keys of the task's files stand for ``id``, ``input`` and ``expected``."""
+        return self.file.tasks[task].columns.given()
+
+    def messages(self, task: str, prompt: Prompt) -> list[dict[str, str]]:
+        """Return the conversation that the model is given, as a chat template takes it."""
+        turns = self.by_name[task].messages(self._case(task, prompt))
+        return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+    def answer(self, task: str, expected: Any) -> str:
+        """Return what the model is to write for ``expected``, letter by letter."""
+        text = self.by_name[task].judge.answer(self._case(task, "", expected))
+        if text is None:
+            raise ValueError(f"task {task!r} has no answer for {expected!r}")
+        return text
+
+    def judge(self, task: str, prompt: Prompt, expected: Any, text: str) -> Record:
+        """Judge ``text`` as the gate would."""
+        return judge(self.by_name[task], self._case(task, prompt, expected), "row", Generation(text))
+
+    def reject(self, task: str, prompt: Prompt, expected: Any) -> str | None:
+        """Say why ``expected`` breaks the task's own rules, or return None."""
+        return self.by_name[task].reject(self._case(task, prompt, expected))
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """Return all cases of all suites, read as the gate reads them."""
+        rules = CaseRules(
+            tasks=tuple(self.by_name),
+            columns={name: self.columns(name) for name in self.by_name},
+            reject=lambda case: self.by_name[case.task].reject(case),
+        )
+        try:
+            files = load_suites({name: list(globs) for name, globs in self.file.suites.items()}, self.file.root, rules)
+        except ModelgateError as error:
+            raise ConfigError(f"gates: {error}") from None
+        if wrong := next((file.error for file in files if file.error), None):
+            raise ConfigError(f"gates: {wrong}")
+        return tuple(case for file in files for case in file.cases)
+
+    @cached_property
+    def suite_files(self) -> tuple[Path, ...]:
+        """Return the evaluation files and what else decides how a row reads: prompts, schemas, the gates file."""
+        root = self.file.root
+        found = {path for globs in self.file.suites.values() for glob in globs for path in root.glob(glob)}
+        return tuple(sorted(path for path in found if path.is_file()))
+
+    @property
+    def prompt_files(self) -> tuple[Path, ...]:
+        """Return the files that the tasks' prompts and contracts stand in."""
+        named = (
+            getattr(table, key, None)
+            for table in self.file.tasks.values()
+            for key in ("system", "prompt", "schema_", "tools", "rubric")
+        )
+        return tuple(dict.fromkeys(self.file.root / name for name in named if name))
+
+    @property
+    def missing_suites(self) -> tuple[str, ...]:
+        """Return which of golden, adversarial and held-out the gates file lacks."""
+        return tuple(name for name in ("golden", "adversarial", "heldout") if name not in self.file.suites)
+
+    def _case(self, task: str, prompt: Prompt, expected: Any = None) -> Case:
+        """Return a case that is in no suite."""
+        return Case(
+            id="row", suite="train", task=task, prompt=prompt, location="", line=0,
+            expected=expected, has_expected=expected is not None,
+        )  # fmt: skip
+
+
+MessagesOf = Callable[[str, Prompt], list[dict[str, str]]]
+"""From a task's name and a prompt to the conversation that the model is given."""
