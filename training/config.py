@@ -198,7 +198,8 @@ class Baseline(Section):
 
     prompted: str | None = Field(default=None, description="file with a better system text for the untuned base")
     program: str | None = Field(
-        default=None, description="a deterministic program, as python:module:function, found from the gates file's folder"
+        default=None,
+        description="a deterministic program, as python:module:function, found from the gates file's folder",
     )
     larger: str | None = Field(default=None, description="spec of a larger model, as pytest --control takes it")
 
@@ -258,7 +259,8 @@ class Training(Section):
     packing: bool = Field(default=False, description="put several rows into one sequence; none sees another")
     gradient_checkpointing: bool = Field(default=False, description="less memory, a third more time")
     evaluate: Literal["epoch", "no"] | Count = Field(
-        default="epoch", description="when the loss of the held-back rows is measured: epoch, no, or every so many steps"
+        default="epoch",
+        description="when the loss of the held-back rows is measured: epoch, no, or every so many steps",
     )
     save: Literal["epoch"] | Count = Field(
         default="epoch", description="when a checkpoint is written, to go on from after an interruption"

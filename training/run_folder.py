@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -113,6 +114,12 @@ class RunFolder:
         folders = [] if named is None else [self.root / named, Path(named)]
         return next((folder for folder in folders if folder.is_dir()), None)
 
+    def base_tokenizer(self) -> Any | None:
+        """Return the base's tokenizer, or None while the base has still to be made from the rows."""
+        from .tuning.loading import find_tokenizer
+
+        return find_tokenizer(self)
+
     def quantised(self) -> Iterator[tuple[str, Path]]:
         """Yield each wanted quantisation with its file; the 16-bit file is what the export stage writes."""
         for name in self.config.export.quantizations:
@@ -170,7 +177,7 @@ class RunFolder:
         self._mark_path(stage).unlink(missing_ok=True)
         self.manifest.unlink(missing_ok=True)
         if not goes_on:
-            self.log.forget(stage)
+            self._forget(stage)
         _write(self._begun_path(stage), {"made_of": self.made_of(stage)})
 
     def finish(self, stage: str, seconds: float, facts: dict[str, Any]) -> None:
@@ -179,6 +186,14 @@ class RunFolder:
         mark = {"made_of": self.made_of(stage), "outputs": outputs, "seconds": round(seconds, 1), "facts": facts}
         _write(self._mark_path(stage), mark)
         self._begun_path(stage).unlink(missing_ok=True)
+        if stage == "train":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def _forget(self, stage: str) -> None:
+        """Take away what an earlier try of the stage left half done."""
+        self.log.forget(stage)
+        if stage == "train":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def made_of(self, stage: str) -> dict[str, str]:
         """

@@ -3,59 +3,90 @@ Run the stages of a training, each alone or all in order.
 
 ::
 
-    prepare -> base -> train -> merge -> export -> quantize -> manifest -> publish
+    prepare -> base -> baseline -> train -> merge -> export -> quantize -> card (manifest last) -> publish
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from .config import Config
-from .errors import ConfigError, StageError
-from .tuning.loading import require_safetensors
-from .data.prepare import prepare
-from .data.rows import read_prepared
+from .errors import ConfigError, StageError, TrainingError
 from .run_folder import STAGES, RunFolder
+from .tuning.loading import find_base, require_safetensors
 
 
-def run_stages(config: Config, wanted: Sequence[str], *, force: bool) -> None:
-    """Run the stages named in ``wanted``; one that is complete is skipped unless ``force`` is set."""
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """
+    Hold what the user allows beyond the usual.
+
+    ``force``: make again what no longer fits, and a stage that is named alone even where it is complete. ``no_baseline``:
+    the reason to train without having measured the untuned base.
+    """
+
+    force: bool = False
+    no_baseline: str | None = None
+
+
+def run_stages(config: Config, wanted: Sequence[str], allowed: Permissions) -> None:
+    """Run the stages named in ``wanted``; one that is complete is skipped, one that no longer fits is refused."""
     _settle()
     run = RunFolder(config)
-    _check_before(run, wanted, force=force)
+    alone = len(wanted) == 1
+    _check_before(run, wanted)
     for stage in wanted:
-        if run.is_complete(stage) and not force:
-            print(f"{stage}: complete already, skipped (--force repeats it)")
+        if run.is_complete(stage) and not (alone and allowed.force):
+            print(f"{stage}: complete already, skipped")
             continue
         _need_earlier(run, stage)
-        run.begin(stage)
-        started = time.monotonic()
-        facts = _STAGES[stage](run)
-        seconds = time.monotonic() - started
-        run.finish(stage, seconds, facts)
-        print(f"{stage}: done in {seconds:.0f} s")
+        if (changed := run.changes(stage)) and not allowed.force:
+            raise StageError(f"{stage} was {_state(run, stage)} with other inputs: {_listed(changed)}; "
+                             f"--force makes it again, another 'output' keeps both")  # fmt: skip
+        _run_one(run, stage, allowed)
 
 
-def finish_run(config: Config) -> None:
-    """Write the manifest, which says that the run is complete, and publish the results where asked."""
-    from .documents.manifest import write_manifest
+def publish_run(config: Config) -> None:
+    """Copy the results of a complete run to where the configuration wants them."""
     from .documents.publish import publish
 
     run = RunFolder(config)
-    for stage in STAGES:
-        if not run.is_complete(stage):
-            raise StageError(f"stage {stage!r} is not complete")
-    if not run.manifest.is_file():
-        write_manifest(run)
-        print(f"manifest: {run.manifest}")
     if config.publish is not None:
         publish(run, run.root / config.publish)
+
+
+def _run_one(run: RunFolder, stage: str, allowed: Permissions) -> None:
+    """Run one stage, and mark it when it is done."""
+    goes_on = run.was_begun(stage)
+    run.begin(stage)
+    if goes_on:
+        print(f"{stage}: was interrupted, goes on")
+    started = time.monotonic()
+    try:
+        facts = _STAGES[stage](run, allowed)
+    except TrainingError:
+        raise
+    except OSError as error:
+        raise StageError(
+            f"{stage}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        ) from error
+    except Exception as error:
+        if _is_full(error):
+            raise StageError(f"{stage}: no space left on the disk that holds {run.path}") from error
+        if "out of memory" in str(error).lower():
+            raise StageError(f"{stage}: out of memory: try a smaller training.batch or training.max_length, or "
+                             f"training.gradient_checkpointing: true ({_first_line(error)})") from error  # fmt: skip
+        raise
+    seconds = time.monotonic() - started
+    run.finish(stage, seconds, facts)
+    print(f"{stage}: done in {seconds:.0f} s")
 
 
 def _settle() -> None:
@@ -71,16 +102,19 @@ def _settle() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _check_before(run: RunFolder, wanted: Sequence[str], *, force: bool) -> None:
+# --- Before anything starts --------------------------------------------------------------------------------------
+
+
+def _check_before(run: RunFolder, wanted: Sequence[str]) -> None:
     """Find what would stop a later stage, before an earlier one has spent minutes."""
-    _ = run.train_files, run.suite_files, run.system
-    exported = all(run.is_complete(stage) for stage in STAGES[: STAGES.index("export") + 1])
-    if "export" in wanted and (force or not exported):
+    _ = run.tasks.cases, run.train_files
+    converting = {"export", "quantize", "baseline"} & set(wanted)
+    if converting and not all(run.is_complete(stage) for stage in converting):
         from .export.converter import find_converter
 
         find_converter()
     if run.config.base.path is not None:
-        require_safetensors(base_model(run))
+        require_safetensors(find_base(run))
     _known_quantisations(run)
 
 
@@ -94,107 +128,113 @@ def _known_quantisations(run: RunFolder) -> None:
 
 
 def _need_earlier(run: RunFolder, stage: str) -> None:
-    """Raise if the stage before is missing or stale."""
+    """Raise if a stage before is missing or no longer fits."""
     for earlier in STAGES[: STAGES.index(stage)]:
-        if not run.is_complete(earlier):
-            state = "is stale: the configuration or the data changed since" if run.mark(earlier) else "has not been run"
-            raise StageError(f"stage {stage!r} builds on {earlier!r}, which {state}; 'modelgate-train run' does both")
+        if run.is_complete(earlier):
+            continue
+        if changed := run.changes(earlier):
+            raise StageError(f"{stage} comes after {earlier}, which no longer fits: {_listed(changed)}")
+        way_out = " (or say why not: --no-baseline REASON)" if earlier == "baseline" else ""
+        raise StageError(f"{stage} comes after {earlier}, which has not been run: modelgate-train {earlier} …{way_out}")
 
 
-def base_model(run: RunFolder) -> Path:
-    """Return the folder of the base model, which is never downloaded here."""
-    named = run.config.base.path
-    if named is None:
-        return run.base
-    if run.local_base is not None:
-        return run.local_base
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+def _state(run: RunFolder, stage: str) -> str:
+    """Say how far a stage has come."""
+    return "finished" if run.mark(stage) else "begun"
 
-    try:
-        return Path(snapshot_download(named, revision=run.config.base.revision, local_files_only=True))
-    except HFValidationError:
-        raise ConfigError(f"base.path: {named!r} is neither a folder nor the name of a model") from None
-    except LocalEntryNotFoundError:
-        revision = f" --revision {run.config.base.revision}" if run.config.base.revision else ""
-        raise ConfigError(
-            f"base.path: {named!r} is neither a folder nor a downloaded model; fetch it once: hf download {named}{revision}"
-        ) from None
+
+def _listed(changes: Sequence[str], shown: int = 6) -> str:
+    """Return the first of what changed."""
+    more = f"; and {len(changes) - shown} more" if len(changes) > shown else ""
+    return "; ".join(changes[:shown]) + more
+
+
+def _is_full(error: BaseException) -> bool:
+    """Say whether an error comes from a full disk; libraries in other languages tell it in their own words."""
+    text = str(error)
+    is_write = "PytorchStreamWriter failed" in text or "file write failed" in text or "unexpected pos" in text
+    return os.strerror(errno.ENOSPC) in text or is_write
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the beginning of an error's text."""
+    return str(error).strip().split("\n", maxsplit=1)[0][:200]
 
 
 # --- The stages --------------------------------------------------------------------------------------------------
 
 
-def _base(run: RunFolder) -> dict[str, Any]:
+def _prepare(run: RunFolder, _: Permissions) -> dict[str, Any]:
+    """Make the rows ready."""
+    from .data.prepare import prepare
+
+    return prepare(run)
+
+
+def _base(run: RunFolder, _: Permissions) -> dict[str, Any]:
     """Make the base model, or find the one that is named."""
+    from .data.rows import read_prepared
+
     if run.config.base.scratch is None:
-        folder = base_model(run)
-        print(f"base: {folder}")
+        folder = find_base(run)
+        print(f"base: {run.config.base.path}")
         return {"path": run.config.base.path, "revision": run.config.base.revision or folder.name}
     from .tuning.base import make_base
 
-    return make_base(run.config.base.scratch, run.system, read_prepared(run.train_rows), run.base, run.log)
+    return make_base(run.config.base.scratch, run.tasks.messages, read_prepared(run.train_rows), run.base, run.log)
 
 
-def _train(run: RunFolder) -> dict[str, Any]:
+def _baseline(run: RunFolder, allowed: Permissions) -> dict[str, Any]:
+    """Measure what the candidate has to beat, before it is trained."""
+    from .documents.baseline import measure_baseline, skip_baseline
+
+    if allowed.no_baseline is not None:
+        return skip_baseline(run, allowed.no_baseline)
+    return measure_baseline(run, find_base(run))
+
+
+def _train(run: RunFolder, _: Permissions) -> dict[str, Any]:
     """Train the adapter."""
     from .tuning.tune import train_adapter
 
-    rows = read_prepared(run.train_rows), read_prepared(run.validation_rows)
-    return train_adapter(run.config, str(base_model(run)), run.system, rows, run.adapter, run.log)
+    return train_adapter(run, find_base(run))
 
 
-def _merge(run: RunFolder) -> dict[str, Any]:
-    """Merge the adapter, and ask the result for the answers of the rows that were held back."""
+def _merge(run: RunFolder, _: Permissions) -> dict[str, Any]:
+    """Merge the adapter into the unquantised base."""
     from .export.merge import merge_adapter
-    from .tuning.scoring import score
 
-    facts = merge_adapter(base_model(run), run.adapter, run.merged)
-    held_back = read_prepared(run.validation_rows)
-    if held_back:
-        facts["validation"] = score(run.merged, run.system, held_back)
-        print(f"merge: {len(held_back)} held-back rows: {facts['validation']}")
-    return facts
+    return merge_adapter(find_base(run), run.adapter, run.merged)
 
 
-def _export(run: RunFolder) -> dict[str, Any]:
-    """Convert the merged model, and the base to compare it with."""
-    from .export.gguf import convert, describe
+def _export(run: RunFolder, _: Permissions) -> dict[str, Any]:
+    """Convert the merged model."""
+    from .export.steps import export
 
-    own = run.config.base.scratch is not None
-    convert(run.merged, run.f16, own_tokenizer=own)
-    facts = {run.f16.name: describe(run.f16)}
-    if run.config.export.base:
-        convert(base_model(run), run.base_gguf, own_tokenizer=own)
-        facts[run.base_gguf.name] = describe(run.base_gguf)
-    _print_sizes("export", facts)
-    return facts
+    return export(run)
 
 
-def _quantize(run: RunFolder) -> dict[str, Any]:
+def _quantize(run: RunFolder, _: Permissions) -> dict[str, Any]:
     """Quantise the exported model."""
-    from .export.gguf import describe, quantize
+    from .export.steps import quantize
 
-    facts = {}
-    for name, path in run.quantised():
-        quantize(run.f16, path, name)
-        facts[path.name] = describe(path)
-    _print_sizes("quantize", facts)
-    return facts
+    return quantize(run)
 
 
-def _print_sizes(stage: str, facts: dict[str, dict[str, Any]]) -> None:
-    """Show what the files really hold."""
-    for name, file in facts.items():
-        types = ", ".join(f"{count} {kind}" for kind, count in sorted(file["tensor_types"].items()))
-        print(f"{stage}: {name} {file['bytes'] / 1e6:.2f} MB, {file['bits_per_weight']} bits per weight ({types})")
+def _card(run: RunFolder, _: Permissions) -> dict[str, Any]:
+    """Gate the candidate, and write down what came out."""
+    from .documents.finish import finish
+
+    return finish(run, find_base(run))
 
 
-_STAGES: dict[str, Callable[[RunFolder], dict[str, Any]]] = {
-    "prepare": prepare,
+_STAGES: dict[str, Callable[[RunFolder, Permissions], dict[str, Any]]] = {
+    "prepare": _prepare,
     "base": _base,
+    "baseline": _baseline,
     "train": _train,
     "merge": _merge,
     "export": _export,
     "quantize": _quantize,
+    "card": _card,
 }

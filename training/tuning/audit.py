@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .chat import Encoded
 from ..errors import StageError
+from .chat import Encoded
 
 
 def audit_labels(
@@ -19,7 +19,7 @@ def audit_labels(
 ) -> dict[str, int]:
     """Raise for the first row that would be learned wrongly; return what was counted."""
     end = tokenizer.convert_tokens_to_ids(eot)
-    control = set(tokenizer.all_special_ids)
+    control, bos = set(tokenizer.all_special_ids), tokenizer.bos_token_id
     usual = _usual_control_count(rows, control)
     learned = 0
     for row, answer in zip(rows, answers, strict=True):
@@ -32,13 +32,18 @@ def audit_labels(
                 f"{row.source}: {len(row.ids)} tokens do not fit training.max_length {max_length}: "
                 f"the answer would be cut; raise it or shorten the row"
             )
+        if bos is not None and bos != end and row.ids[:2] == [bos, bos]:
+            raise StageError(
+                f"{row.source}: begins with two {tokenizer.bos_token}: template and tokenizer both add one"
+            )
         if labels[-1] != end:
             raise StageError(f"{row.source}: the end of turn {eot} is not learned: the model would not stop")
         if tokenizer.decode(labels) != answer + eot:
             raise StageError(f"{row.source}: would learn {tokenizer.decode(labels)!r} in place of {answer + eot!r}")
         if sum(token in control for token in row.ids) != usual:
             raise StageError(f"{row.source}: holds the text of a control token, which would be read as one")
-    return {"rows": len(rows), "learned_tokens": learned, "longest": max(len(row.ids) for row in rows)}
+    lengths = [len(row.ids) for row in rows]
+    return {"rows": len(rows), "tokens": sum(lengths), "learned_tokens": learned, "longest": max(lengths)}
 
 
 def _usual_control_count(rows: Sequence[Encoded], control: set[int]) -> int:

@@ -17,40 +17,44 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..data.augment import alter
-from .batches import collate, length_sorted
-from .chat import Encoded, encode_rows
 from ..config import Scratch
-from .metrics import MetricsLog
+from ..data.augment import alter
 from ..data.rows import Row
+from ..tasks import MessagesOf
+from .batches import collate, length_sorted
+from .chat import Encoded, Example, encode_rows
+from .metrics import MetricsLog
 from .tokenizer import IM_END, save_tokenizer, train_tokenizer
 
 TITLE = "Give the user's message a title of a few words."
 RESTORE = "Write the user's message again, without mistakes and without anything that does not belong to it."
 
 
-def make_base(how: Scratch, system: str | None, rows: Sequence[Row], folder: Path, log: MetricsLog) -> dict[str, Any]:
+def make_base(
+    how: Scratch, messages_of: MessagesOf, rows: Sequence[Row], folder: Path, log: MetricsLog
+) -> dict[str, Any]:
     """Train tokenizer and model on ``rows``, save both into ``folder``, and return what the manifest tells of it."""
     import torch
     from transformers import set_seed
 
     set_seed(how.seed)
-    tokenizer = _make_tokenizer(how, system, rows)
+    tokenizer = _make_tokenizer(how, messages_of, rows)
     model = _make_model(how, tokenizer)
     weights = sum(weight.numel() for weight in model.parameters())
     print(f"base: {weights:,} weights, {len(tokenizer)} tokens, {len(rows)} rows")
-    facts = _learn(model, tokenizer, how, system, rows, log)
+    facts = _learn(model, tokenizer, how, messages_of, rows, log)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(getattr(torch, how.dtype)).save_pretrained(str(folder))
     save_tokenizer(tokenizer, folder)
     return {"weights": weights, "tokens": len(tokenizer), **facts}
 
 
-def _make_tokenizer(how: Scratch, system: str | None, rows: Sequence[Row]) -> Any:
+def _make_tokenizer(how: Scratch, messages_of: MessagesOf, rows: Sequence[Row]) -> Any:
     """Learn the tokens from everything that the model will read and write."""
     plain = [text for row in rows for text in (row.input, row.answer, *([_title(row)] if how.titles else []))]
     # The prompts stand in every conversation: shown often, each of their words becomes one token.
-    prompts = [system, RESTORE if how.restore else None, TITLE if how.titles else None, "system\nuser\nassistant\n"]
+    asked = {turn["content"] for task in sorted({row.task for row in rows}) for turn in messages_of(task, "")}
+    prompts = [*sorted(asked), RESTORE if how.restore else "", TITLE if how.titles else "", "system\nuser\nassistant\n"]
     often = [text for text in prompts if text] * max(1, len(rows) // 4)
     return train_tokenizer([*plain, *often], how.vocab_size)
 
@@ -81,7 +85,7 @@ def _make_model(how: Scratch, tokenizer: Any) -> Any:
 
 
 def _learn(
-    model: Any, tokenizer: Any, how: Scratch, system: str | None, rows: Sequence[Row], log: MetricsLog
+    model: Any, tokenizer: Any, how: Scratch, messages_of: MessagesOf, rows: Sequence[Row], log: MetricsLog
 ) -> dict[str, Any]:
     """Train on the text of whole conversations."""
     import torch
@@ -96,7 +100,7 @@ def _learn(
     step, loss, tokens = 0, math.nan, 0
     with tqdm(total=total, desc="base", unit="step") as bar:
         while step < total:
-            encoded = _lesson(tokenizer, system, rows, how, rng)
+            encoded = _lesson(tokenizer, messages_of, rows, how, rng)
             for batch in length_sorted(encoded, how.batch, rng):
                 inputs = collate(batch, tokenizer.pad_token_id, learn_prompt=True)
                 # bf16 multiplications are 2.5 times as fast as fp32 on a CPU that has them; the weights stay fp32.
@@ -118,25 +122,44 @@ def _learn(
     return {"steps": total, "loss": loss, "tokens_seen": tokens}
 
 
-def _lesson(tokenizer: Any, system: str | None, rows: Sequence[Row], how: Scratch, rng: random.Random) -> list[Encoded]:
-    """Return what is read in one pass over the rows: messages altered anew, answers dealt out anew."""
-    answers = [row.answer for row in rows]
-    rng.shuffle(answers)
-    bare: list[tuple[str, str, str]] = []
-    whole: list[tuple[str, str, str]] = []
-    for row, answer in zip(rows, answers, strict=True):
-        chosen = bare if rng.random() < how.bare else whole
-        chosen.append((alter(row.input, how.augment, rng), answer, row.source))
+def _lesson(
+    tokenizer: Any, messages_of: MessagesOf, rows: Sequence[Row], how: Scratch, rng: random.Random
+) -> list[Encoded]:
+    """Return what is read in one pass over the rows: messages altered anew, answers dealt out anew within a task."""
+    bare: list[Example] = []
+    whole: list[Example] = []
+    for row, answer in zip(rows, _dealt_out(rows, rng), strict=True):
+        text = row.prompt if not isinstance(row.prompt, str) else alter(row.prompt, how.augment, rng)
+        if rng.random() < how.bare:
+            bare.append(_asked(None, row.input, answer, row.source))
+        else:
+            whole.append(Example(messages_of(row.task, text), answer, row.source))
     again = [row for row in rows if rng.random() < how.restore]
-    restored = [(alter(row.input, how.augment, rng), row.input, row.source) for row in again]
+    restored = [_asked(RESTORE, alter(row.input, how.augment, rng), row.input, row.source) for row in again]
     named = [row for row in rows if rng.random() < how.titles and row.group != row.source]
-    titled = [(alter(row.input, how.augment, rng), _title(row), row.source) for row in named]
+    titled = [_asked(TITLE, alter(row.input, how.augment, rng), _title(row), row.source) for row in named]
     return [
-        *(_until_answer(row) for row in encode_rows(tokenizer, None, bare, IM_END)),
-        *encode_rows(tokenizer, system, whole, IM_END),
-        *encode_rows(tokenizer, RESTORE, restored, IM_END),
-        *encode_rows(tokenizer, TITLE, titled, IM_END),
+        *(_until_answer(row) for row in encode_rows(tokenizer, bare, IM_END)),
+        *encode_rows(tokenizer, [*whole, *restored, *titled], IM_END),
     ]
+
+
+def _dealt_out(rows: Sequence[Row], rng: random.Random) -> list[str]:
+    """Return an answer for each row: one that belongs to another row of its task."""
+    answers = [row.answer for row in rows]
+    for task in sorted({row.task for row in rows}):
+        places = [index for index, row in enumerate(rows) if row.task == task]
+        own = [answers[index] for index in places]
+        rng.shuffle(own)
+        for index, answer in zip(places, own, strict=True):
+            answers[index] = answer
+    return answers
+
+
+def _asked(system: str | None, text: str, answer: str, source: str) -> Example:
+    """Return an example of one user turn, below a system turn where one is given."""
+    turns = [{"role": "user", "content": text}]
+    return Example(turns if system is None else [{"role": "system", "content": system}, *turns], answer, source)
 
 
 def _title(row: Row) -> str:

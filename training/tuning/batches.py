@@ -36,3 +36,29 @@ def collate(rows: Sequence[Encoded], pad: int, *, learn_prompt: bool) -> dict[st
         first = 0 if learn_prompt else row.prompt
         labels[index, first:length] = torch.tensor(row.ids[first:])
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def collate_packed(packs: Sequence[Sequence[Encoded]], pad: int) -> dict[str, Any]:
+    """
+    Return a batch of sequences that hold several rows each; positions begin anew with each row.
+
+    No attention mask is given: from positions that begin anew, transformers (5: ``masking_utils``) makes the mask in which no
+    row sees another. What is left of a sequence is one more row of padding, of which nothing is learned.
+    """
+    import torch
+
+    longest = -(-max(sum(len(row.ids) for row in rows) for rows in packs) // _STEP) * _STEP
+    shape = (len(packs), longest)
+    ids = torch.full(shape, pad, dtype=torch.long)
+    labels = torch.full(shape, IGNORED, dtype=torch.long)
+    positions = torch.zeros(shape, dtype=torch.long)
+    for index, rows in enumerate(packs):
+        start = 0
+        for row in rows:
+            end = start + len(row.ids)
+            ids[index, start:end] = torch.tensor(row.ids)
+            labels[index, start + row.prompt : end] = torch.tensor(row.ids[row.prompt :])
+            positions[index, start:end] = torch.arange(len(row.ids))
+            start = end
+        positions[index, start:] = torch.arange(longest - start)
+    return {"input_ids": ids, "position_ids": positions, "labels": labels}

@@ -1,4 +1,4 @@
-"""Write a row as the model will meet it: system turn, user turn, and the answer to be learned."""
+"""Write a row as the model will meet it: the conversation so far, and the answer to be learned."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StageError
+
+Conversation = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Hold a conversation, the answer to it, and where they come from (``file:line``)."""
+
+    messages: Conversation
+    answer: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +29,19 @@ class Encoded:
     source: str
 
 
-def prompt_text(tokenizer: Any, system: str | None, message: str) -> str:
+def prompt_text(tokenizer: Any, messages: Conversation) -> str:
     """Return the rendered conversation up to where the model goes on."""
-    return str(tokenizer.apply_chat_template(_turns(system, message), tokenize=False, add_generation_prompt=True))
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def end_of_turn(tokenizer: Any) -> str:
     """Return the text with which the template ends an assistant's turn."""
-    ended = tokenizer.apply_chat_template(
-        [*_turns(None, "q"), {"role": "assistant", "content": "ANSWER"}], tokenize=False
-    )
-    rest = str(ended).rpartition("ANSWER")[2]
+    if not tokenizer.chat_template:
+        raise StageError(
+            "the base has no chat template: take an instruct model, or put a chat_template.jinja into its folder"
+        )
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ANSWER"}]
+    rest = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition("ANSWER")[2]
     first: list[int] = tokenizer(rest, add_special_tokens=False)["input_ids"][:1]
     token = str(tokenizer.convert_ids_to_tokens(first)[0]) if first else ""
     if token not in tokenizer.all_special_tokens:
@@ -36,28 +49,26 @@ def end_of_turn(tokenizer: Any) -> str:
     return token
 
 
-def encode_rows(
-    tokenizer: Any, system: str | None, examples: Sequence[tuple[str, str, str]], eot: str
-) -> list[Encoded]:
-    """Turn (message, answer, source) triples into ids; what follows the end of the answer's turn is not needed."""
+def encode_rows(tokenizer: Any, examples: Sequence[Example], eot: str) -> list[Encoded]:
+    """Turn examples into ids; what follows the end of the answer's turn is not needed."""
     if not examples:
         return []
-    prompts = [prompt_text(tokenizer, system, message) for message, _, _ in examples]
-    wholes = [f"{prompt}{answer}{eot}" for prompt, (_, answer, _) in zip(prompts, examples, strict=True)]
+    prompts = [prompt_text(tokenizer, example.messages) for example in examples]
+    wholes = [f"{prompt}{example.answer}{eot}" for prompt, example in zip(prompts, examples, strict=True)]
     # Prompt and whole are encoded apart on purpose: that the one begins the other is then a fact that is checked.
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     whole_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
     return [
-        Encoded(_joined(ids, prompt, source), len(prompt), source)
-        for ids, prompt, (_, _, source) in zip(whole_ids, prompt_ids, examples, strict=True)
+        Encoded(_joined(ids, prompt, example.source), len(prompt), example.source)
+        for ids, prompt, example in zip(whole_ids, prompt_ids, examples, strict=True)
     ]
 
 
-def check_template(tokenizer: Any, system: str | None, message: str, answer: str, eot: str) -> None:
+def check_template(tokenizer: Any, example: Example, eot: str) -> None:
     """Raise if the template writes a whole conversation otherwise than prompt, answer, end of turn."""
-    turns = [*_turns(system, message), {"role": "assistant", "content": answer}]
+    turns = [*example.messages, {"role": "assistant", "content": example.answer}]
     whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    learned = f"{prompt_text(tokenizer, system, message)}{answer}{eot}"
+    learned = f"{prompt_text(tokenizer, example.messages)}{example.answer}{eot}"
     if not whole.startswith(learned):
         raise StageError(
             f"the chat template writes a finished conversation as {whole!r}, which does not begin with what would be "
@@ -70,9 +81,3 @@ def _joined(ids: list[int], prompt: list[int], source: str) -> list[int]:
     if ids[: len(prompt)] != prompt:
         raise StageError(f"{source}: the prompt's token ids do not begin the whole row's: the labels would be wrong")
     return ids
-
-
-def _turns(system: str | None, message: str) -> list[dict[str, str]]:
-    """Return the conversation that the model is given."""
-    turns = [{"role": "user", "content": message}]
-    return turns if system is None else [{"role": "system", "content": system}, *turns]

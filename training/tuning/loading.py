@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import StageError
+from ..errors import ConfigError, StageError
+from ..run_folder import RunFolder
 
 _OWN_FILES = {"local_files_only": True, "trust_remote_code": False}
 _PICKLED = {".bin", ".pt", ".pth"}
@@ -47,3 +48,31 @@ def require_safetensors(folder: Path) -> None:
             f"{folder}: only pickled weights ({pickled[0]}), which can run code when loaded: save them as safetensors"
         )
     raise StageError(f"{folder}: no weights (*.safetensors)")
+
+
+def find_base(run: RunFolder) -> Path:
+    """Return the folder of the base model, which is never downloaded here."""
+    named = run.config.base.path
+    if named is None:
+        return run.base
+    if run.local_base is not None:
+        return run.local_base
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(named, revision=run.config.base.revision, local_files_only=True))
+    except HFValidationError:
+        raise ConfigError(f"base.path: {named!r} is neither a folder nor the name of a model") from None
+    except LocalEntryNotFoundError:
+        revision = f" --revision {run.config.base.revision}" if run.config.base.revision else ""
+        raise ConfigError(
+            f"base.path: {named!r} is neither a folder nor a downloaded model; fetch it once: hf download {named}{revision}"
+        ) from None
+
+
+def find_tokenizer(run: RunFolder) -> Any | None:
+    """Return the base's tokenizer, or None while the base has still to be made from the rows."""
+    if run.config.base.scratch is not None and not (run.base / "tokenizer.json").is_file():
+        return None
+    return load_tokenizer(find_base(run))
