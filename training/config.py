@@ -280,7 +280,7 @@ class Training(Section):
     def _measurements_fit(self) -> Self:
         if self.evaluate == "no" and self.patience is not None:
             raise ValueError("patience needs measurements: set evaluate to 'epoch' or a number of steps")
-        if self.best and self.evaluate != "no" and self.save != self.evaluate:
+        if self.best and self.evaluate not in {"no", self.save}:
             whole = isinstance(self.save, int) and isinstance(self.evaluate, int) and self.save % self.evaluate == 0
             if not whole:
                 raise ValueError(

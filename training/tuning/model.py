@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import StageError
+from .device import fast_dtype
 from .loading import load_model
 
 
@@ -20,7 +21,7 @@ def load_for_tuning(config: Config, base: Path, device: Any) -> Any:
     from transformers import BitsAndBytesConfig
 
     quantization, lora = config.quantization, config.lora
-    compute = getattr(torch, quantization.compute_dtype)
+    compute = getattr(torch, fast_dtype(quantization.compute_dtype))
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantization.type,

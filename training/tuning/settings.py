@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, Training
+from .device import fast_dtype, has_bf16
 
 Say = Callable[[str], None]
 
@@ -62,23 +63,22 @@ def trainer_arguments(config: Config, folder: Path, *, evaluates: bool, say: Say
 
 
 def choose_precision(how: Training, compute_dtype: str, say: Say) -> str:
-    """Return bf16, fp16 or fp32: what is asked for, as far as the device has it."""
+    """Return bf16, fp16 or fp32: what is asked for, as far as the device has it; fp32 beside 32-bit ``compute_dtype``."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    has_bf16 = torch.cuda.is_bf16_supported() if cuda else True
-    asked = how.precision
-    if asked == "auto":
-        chosen = "bf16" if has_bf16 and compute_dtype == "bfloat16" else "fp16" if cuda else "fp32"
-    elif (asked == "bf16" and not has_bf16) or (asked == "fp16" and not cuda):
-        chosen = "fp16" if cuda else "fp32"
-    elif asked == "fp16" and compute_dtype == "bfloat16" and has_bf16:
+    asked, compute = how.precision, fast_dtype(compute_dtype)
+    chosen = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[compute] if asked == "auto" else asked
+    if chosen == "bf16" and not has_bf16():
+        chosen = "fp16" if torch.cuda.is_available() else "fp32"
+    elif chosen == "fp16" and not torch.cuda.is_available():
+        chosen = "bf16" if has_bf16() else "fp32"
+    elif chosen == "fp16" and compute == "bfloat16":
         # Published recipes name both; mixing them scales losses for a range that bf16 does not lack.
         chosen = "bf16"
-    else:
-        chosen = asked
     if asked not in {"auto", chosen}:
         say(f"training.precision {asked}: {chosen} is used, which fits this device and quantization.compute_dtype")
+    if compute != compute_dtype:
+        say(f"quantization.compute_dtype {compute_dtype}: {compute} is used, this device is slow in {compute_dtype}")
     return chosen
 
 
@@ -121,9 +121,17 @@ def step_count(how: Training, sequences: int, devices: int = 1) -> int:
 
 
 def _trackers(folder: Path) -> list[str]:
-    """Return the trackers that are installed: MLflow, into the run's folder unless the environment says elsewhere."""
+    """
+    Return the trackers that are installed: MLflow.
+
+    Into a data base in the run's folder, unless the environment names a server; the small MLflow without sqlalchemy has
+    no data base and is used with a server alone.
+    """
     if importlib.util.find_spec("mlflow") is None:
         return []
-    os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlruns").resolve().as_uri())
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        if importlib.util.find_spec("sqlalchemy") is None:
+            return []
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "modelgate-train")
     return ["mlflow"]

@@ -139,7 +139,7 @@ def _last(history: Sequence[dict[str, Any]], name: str) -> float | None:
 def _speed(tokens: int, epochs: float, state: Any, first: int, total: int, seconds: float) -> float:
     """Return how many tokens of the rows, prompts included, were learned from in a second."""
     share = (state.global_step - first) / max(1, total)
-    return round(tokens * epochs * share / max(seconds, 1e-9), 1)
+    return float(round(tokens * epochs * share / max(seconds, 1e-9), 1))
 
 
 def _peak_memory() -> dict[str, int]:
