@@ -43,7 +43,6 @@ class LossWatch(TrainerCallback):  # type: ignore[misc] # transformers is not ty
     def __init__(self, most_gap: float | None) -> None:
         self._most_gap = most_gap
         self._last: float | None = None
-        self.gaps: list[dict[str, float]] = []
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Look at a measurement."""
@@ -58,7 +57,6 @@ class LossWatch(TrainerCallback):  # type: ignore[misc] # transformers is not ty
             self._last = logs["loss"]
         if logs and "eval_loss" in logs and self._last is not None:
             gap = logs["eval_loss"] - self._last
-            self.gaps.append({"step": state.global_step, "gap": round(gap, 4)})
             if self._most_gap is not None and gap > self._most_gap:
                 tqdm.write(
                     f"train: at step {state.global_step} the held-back rows' loss is {gap:.3f} above the training loss "

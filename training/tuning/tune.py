@@ -61,8 +61,7 @@ def train_adapter(run: RunFolder, base: Path) -> dict[str, Any]:
         run.log.forget("train", after=step_of(checkpoint))
     device = int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.is_available() else "cpu"
     model = load_for_tuning(config, base, device)
-    watch = LossWatch(how.most_gap)
-    callbacks: list[Any] = [watch, NextPass(rows)]
+    callbacks: list[Any] = [LossWatch(how.most_gap), NextPass(rows)]
     total = step_count(how, len(learned), devices)
     if is_first_process():
         callbacks.append(Progress(run.log, total, step_of(checkpoint) if checkpoint else 0))
@@ -97,7 +96,7 @@ def train_adapter(run: RunFolder, base: Path) -> dict[str, Any]:
         "loss": _last(state.log_history, "loss"),
         "eval_loss": _last(state.log_history, "eval_loss"),
         "best_eval_loss": state.best_metric if evaluates and how.best else None,
-        "gaps": watch.gaps,
+        "gaps": _gaps(state.log_history),
         "precision": "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
         "optimizer": str(getattr(arguments.optim, "value", arguments.optim)),
         "devices": devices,
@@ -134,6 +133,16 @@ def _audit(
 def _last(history: Sequence[dict[str, Any]], name: str) -> float | None:
     """Return the last measurement of that name."""
     return next((float(line[name]) for line in reversed(history) if name in line), None)
+
+
+def _gaps(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return how far the held-back rows' loss lay above the training loss, each time that it was measured."""
+    gaps, last = [], None
+    for line in history:
+        last = line.get("loss", last)
+        if "eval_loss" in line and last is not None:
+            gaps.append({"step": line["step"], "gap": round(line["eval_loss"] - last, 4)})
+    return gaps
 
 
 def _speed(tokens: int, epochs: float, state: Any, first: int, total: int, seconds: float) -> float:
