@@ -334,7 +334,11 @@ class Config(Section):
     output: str = Field(description="the run's folder")
     publish: str | None = Field(default=None, description="folder that the results are copied to at the end of a run")
     registry: str | None = Field(default="registry", description="folder of runs.jsonl and datasets.jsonl; null: none")
-    gates: str = Field(description="the gates.toml that judges the candidate: its tasks, prompts, contracts and suites")
+    gates: Names = Field(
+        min_length=1,
+        description="the gates.toml that judges the candidate: its tasks, prompts, contracts and suites; several only "
+        "where a base is made for all of them",
+    )
     data: Data
     base: Base
     baseline: Baseline = Baseline()

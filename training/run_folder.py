@@ -100,7 +100,7 @@ class RunFolder:
     @cached_property
     def tasks(self) -> Tasks:
         """Return the tasks that the candidate is judged by."""
-        return Tasks(self.root / self.config.gates)
+        return Tasks([self.root / name for name in self.config.gates])
 
     @cached_property
     def train_files(self) -> list[Path]:
@@ -214,8 +214,7 @@ class RunFolder:
         for path in self._read_by(stage):
             parts[f"file {self._name(path)}"] = self._hashes.sha256(path)
         if stage == "prepare":
-            tables = {name: table.model_dump(mode="json") for name, table in self.tasks.file.tasks.items()}
-            parts["tasks of the gates file"] = digest(tables)
+            parts["tasks of the gates file"] = digest(self.tasks.tables)
         return parts
 
     def _read_by(self, stage: str) -> list[Path]:
