@@ -136,14 +136,25 @@ def _lay_over(document: dict[str, Any], override: str) -> str:
     except yaml.YAMLError:
         raise ConfigError(f"--set {override}: the value is not YAML") from None
     *sections, last = key.split(".")
-    table = document
+    table: Any = document
     for section in sections:
-        inner = table.setdefault(section, {})
-        if not isinstance(inner, dict):
+        inner = table.setdefault(section, {}) if isinstance(table, dict) else _item(table, section, override)
+        if not isinstance(inner, dict | list):
             raise ConfigError(f"--set {override}: {section!r} is not a section")
         table = inner
-    table[last] = value
+    if isinstance(table, list):
+        _item(table, last, override)
+        table[int(last)] = value
+    else:
+        table[last] = value
     return key
+
+
+def _item(items: list[Any], number: str, override: str) -> Any:
+    """Return an item of a list by its number, counted from 0."""
+    if not number.isdecimal() or int(number) >= len(items):
+        raise ConfigError(f"--set {override}: the list has the numbers 0 to {len(items) - 1}, got {number!r}")
+    return items[int(number)]
 
 
 # --- One line for a mistake --------------------------------------------------------------------------------------

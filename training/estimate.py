@@ -208,7 +208,9 @@ def _flops() -> float:
     """Return how many operations in a second this machine's processor does, on one matrix of a usual size."""
     import torch
 
-    matrix = torch.randn(1024, 1024).to(torch.bfloat16)
+    from .tuning.device import fast_dtype
+
+    matrix = torch.randn(1024, 1024).to(getattr(torch, fast_dtype("bfloat16")))
     matrix @ matrix
     started, turns = time.perf_counter(), 0
     while time.perf_counter() - started < 0.3:  # noqa: PLR2004 (seconds)
