@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import StageError
-from .chat import Encoded
+from .chat import Encoded, Example
 
 
 def audit_labels(
-    tokenizer: Any, rows: Sequence[Encoded], answers: Sequence[str], eot: str, max_length: int
+    tokenizer: Any, rows: Sequence[Encoded], examples: Sequence[Example], eot: str, max_length: int
 ) -> dict[str, int]:
     """Raise for the first row that would be learned wrongly; return what was counted."""
-    end = tokenizer.convert_tokens_to_ids(eot)
-    control, bos = set(tokenizer.all_special_ids), tokenizer.bos_token_id
-    usual = _usual_control_count(rows, control)
+    if not rows:
+        raise StageError("there is no row to learn from")
+    end, bos = tokenizer.convert_tokens_to_ids(eot), tokenizer.bos_token_id
+    spoilt = _with_control_tokens(tokenizer, examples)
     learned = 0
-    for row, answer in zip(rows, answers, strict=True):
+    for row, example in zip(rows, examples, strict=True):
         labels = row.ids[row.prompt :]
         learned += len(labels)
         if not labels or labels == [end]:
@@ -33,21 +34,27 @@ def audit_labels(
                 f"the answer would be cut; raise it or shorten the row"
             )
         if bos is not None and bos != end and row.ids[:2] == [bos, bos]:
-            raise StageError(
-                f"{row.source}: begins with two {tokenizer.bos_token}: template and tokenizer both add one"
-            )
+            raise StageError(f"{row.source}: begins with two {tokenizer.bos_token}: template and tokenizer both add one")
         if labels[-1] != end:
             raise StageError(f"{row.source}: the end of turn {eot} is not learned: the model would not stop")
-        if tokenizer.decode(labels) != answer + eot:
-            raise StageError(f"{row.source}: would learn {tokenizer.decode(labels)!r} in place of {answer + eot!r}")
-        if sum(token in control for token in row.ids) != usual:
+        if tokenizer.decode(labels) != example.answer + eot:
+            raise StageError(
+                f"{row.source}: would learn {tokenizer.decode(labels)!r} in place of {example.answer + eot!r}"
+            )
+        if any(text in spoilt for text in _texts(example)):
             raise StageError(f"{row.source}: holds the text of a control token, which would be read as one")
     lengths = [len(row.ids) for row in rows]
     return {"rows": len(rows), "tokens": sum(lengths), "learned_tokens": learned, "longest": max(lengths)}
 
 
-def _usual_control_count(rows: Sequence[Encoded], control: set[int]) -> int:
-    """Return how many control tokens a row has: the template's, which are the same in all rows."""
-    if not rows:
-        raise StageError("there is no row to learn from")
-    return min(sum(token in control for token in row.ids) for row in rows)
+def _with_control_tokens(tokenizer: Any, examples: Sequence[Example]) -> set[str]:
+    """Return the texts of turns and answers in which the tokenizer reads a control token."""
+    texts = list(dict.fromkeys(text for example in examples for text in _texts(example)))
+    control = set(tokenizer.all_special_ids)
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return {text for text, ids in zip(texts, encoded, strict=True) if not control.isdisjoint(ids)}
+
+
+def _texts(example: Example) -> list[str]:
+    """Return what stands between the template's own marks."""
+    return [*(turn["content"] for turn in example.messages), example.answer]

@@ -61,4 +61,5 @@ def collate_packed(packs: Sequence[Sequence[Encoded]], pad: int) -> dict[str, An
             positions[index, start:end] = torch.arange(len(row.ids))
             start = end
         positions[index, start:] = torch.arange(longest - start)
-    return {"input_ids": ids, "position_ids": positions, "labels": labels}
+    # With a cache, transformers 5.23 makes no such mask, and rows would see each other without a word.
+    return {"input_ids": ids, "position_ids": positions, "labels": labels, "use_cache": False}

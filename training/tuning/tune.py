@@ -123,7 +123,7 @@ def _audit(
         raise StageError("no row is left to train on")
     check_template(tokenizer, examples[0], eot)
     encoded = encode_rows(tokenizer, examples, eot)
-    facts = audit_labels(tokenizer, encoded, [example.answer for example in examples], eot, max_length)
+    facts = audit_labels(tokenizer, encoded, examples, eot, max_length)
     say(f"audited {facts['rows']} rows, the longest has {facts['longest']} tokens; the first answer as learned:")
     say(f"    {tokenizer.decode(encoded[0].ids[encoded[0].prompt :])!r}")
     first = tokenizer.decode(encoded[0].ids)
