@@ -8,6 +8,7 @@ Run the stages of a training, each alone or all in order.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from .config import Config
 from .errors import ConfigError, StageError, TrainingError
 from .run_folder import STAGES, RunFolder
+from .tuning.device import is_first_process, processes
 from .tuning.loading import find_base, require_safetensors
 
 
@@ -41,6 +43,8 @@ def run_stages(config: Config, wanted: Sequence[str], allowed: Permissions) -> N
     _settle()
     run = RunFolder(config)
     alone = len(wanted) == 1
+    if processes() > 1 and tuple(wanted) != ("train",):
+        raise ConfigError("several processes (accelerate launch) run one stage: modelgate_training train")
     _check_before(run, wanted)
     for stage in wanted:
         if run.is_complete(stage) and not (alone and allowed.force):
@@ -63,11 +67,12 @@ def publish_run(config: Config) -> None:
 
 
 def _run_one(run: RunFolder, stage: str, allowed: Permissions) -> None:
-    """Run one stage, and mark it when it is done."""
-    goes_on = run.was_begun(stage)
-    run.begin(stage)
-    if goes_on:
-        print(f"{stage}: was interrupted, goes on")
+    """Run one stage, and mark it when it is done; of several processes, the first one marks it."""
+    with _first_process_first():
+        if is_first_process():
+            if run.was_begun(stage):
+                print(f"{stage}: was interrupted, goes on")
+            run.begin(stage)
     started = time.monotonic()
     try:
         facts = _STAGES[stage](run, allowed)
@@ -85,8 +90,22 @@ def _run_one(run: RunFolder, stage: str, allowed: Permissions) -> None:
                              f"training.gradient_checkpointing: true ({_first_line(error)})") from error  # fmt: skip
         raise
     seconds = time.monotonic() - started
-    run.finish(stage, seconds, facts)
-    print(f"{stage}: done in {seconds:.0f} s")
+    if is_first_process():
+        run.finish(stage, seconds, facts)
+        print(f"{stage}: done in {seconds:.0f} s")
+
+
+def _first_process_first() -> contextlib.AbstractContextManager[None]:
+    """Return a context that the other processes of ``accelerate launch`` enter after the first has left it."""
+    if processes() == 1:
+        return contextlib.nullcontext()
+    import torch
+    from accelerate import PartialState
+
+    first: contextlib.AbstractContextManager[None] = PartialState(
+        cpu=not torch.cuda.is_available()
+    ).main_process_first()
+    return first
 
 
 def _settle() -> None:

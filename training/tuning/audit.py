@@ -34,7 +34,9 @@ def audit_labels(
                 f"the answer would be cut; raise it or shorten the row"
             )
         if bos is not None and bos != end and row.ids[:2] == [bos, bos]:
-            raise StageError(f"{row.source}: begins with two {tokenizer.bos_token}: template and tokenizer both add one")
+            raise StageError(
+                f"{row.source}: begins with two {tokenizer.bos_token}: template and tokenizer both add one"
+            )
         if labels[-1] != end:
             raise StageError(f"{row.source}: the end of turn {eot} is not learned: the model would not stop")
         if tokenizer.decode(labels) != example.answer + eot:

@@ -1,8 +1,9 @@
-"""Know what the device computes fast in."""
+"""Know the device: what it computes fast in, and how many processes share the work."""
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -38,3 +39,13 @@ def fast_dtype(wanted: str) -> str:
     if wanted == "bfloat16" and not has_bf16():
         return "float16" if torch.cuda.is_available() else "float32"
     return wanted
+
+
+def processes() -> int:
+    """Return how many processes ``accelerate launch`` started for this training."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Say whether this process writes and speaks: the only one, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"

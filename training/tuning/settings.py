@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, Training
-from .device import fast_dtype, has_bf16
+from .device import fast_dtype, has_bf16, processes
 
 Say = Callable[[str], None]
 
@@ -56,7 +56,7 @@ def trainer_arguments(config: Config, folder: Path, *, evaluates: bool, say: Say
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
-        ddp_find_unused_parameters=False if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_find_unused_parameters=False if processes() > 1 else None,
         seed=how.seed,
         data_seed=how.seed,
     )

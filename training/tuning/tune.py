@@ -25,6 +25,7 @@ from .chat import check_template, encode_rows, end_of_turn
 from .checkpoints import last_checkpoint, step_of
 from .curves import draw_losses
 from .dataset import PackedDataset, RowDataset, collator
+from .device import is_first_process, processes
 from .loading import load_tokenizer
 from .model import load_for_tuning, save_adapter
 from .settings import loraplus_optimizer, step_count, trainer_arguments
@@ -54,7 +55,7 @@ def train_adapter(run: RunFolder, base: Path) -> dict[str, Any]:
     learned: Any = PackedDataset(rows, lengths[: len(train)], how.max_length) if how.packing else rows
     evaluates = how.evaluate != "no" and bool(held_back)
     measured: Any = PackedDataset(kept, lengths[len(train) :], how.max_length) if how.packing else kept
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    devices = processes()
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint is not None:
         say(f"goes on from step {step_of(checkpoint)}")
@@ -108,11 +109,6 @@ def train_adapter(run: RunFolder, base: Path) -> dict[str, Any]:
     del trainer, model
     gc.collect()
     return facts
-
-
-def is_first_process() -> bool:
-    """Say whether this process writes and speaks: the only one, or the first that ``accelerate launch`` started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _audit(
