@@ -11,7 +11,7 @@ import ctypes
 import hashlib
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -190,11 +190,12 @@ class LlamaModel:
         self._batch = self._context = self._model = None
 
 
-def quantize(source: Path, target: Path, ftype: str) -> None:
+def quantize(source: Path, target: Path, ftype: str, imatrix: Mapping[str, NDArray[np.float32]] | None = None) -> None:
     """
     Write ``source``, a GGUF in F32, F16 or BF16, as ``target`` in another type, one of :data:`QUANTIZATIONS`.
 
-    ``target`` appears only when it is complete.
+    ``imatrix``: for each weight tensor by name, the importance of its columns (mean squared input), shape (columns,);
+    the file then says how many it was made with. ``target`` appears only when it is complete.
     """
     if ftype not in QUANTIZATIONS:
         raise EngineError(f"cannot quantise to {ftype!r}; valid are {', '.join(QUANTIZATIONS)}")
@@ -205,6 +206,9 @@ def quantize(source: Path, target: Path, ftype: str) -> None:
     params = library.llama_model_quantize_default_params()
     params.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{ftype}")
     params.nthread = available_threads()
+    if imatrix is not None:
+        entries = _importances(library, imatrix)
+        params.imatrix, params.kv_overrides = entries, _count_entries(library, len(imatrix))
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
         code = library.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), ctypes.byref(params))
@@ -213,6 +217,25 @@ def quantize(source: Path, target: Path, ftype: str) -> None:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _importances(library: Any, imatrix: Mapping[str, NDArray[np.float32]]) -> Any:
+    """Return an importance matrix as llama.cpp takes it: entries up to one without a name."""
+    entries = (library.llama_model_imatrix_data * (len(imatrix) + 1))()
+    for entry, (name, values) in zip(entries, imatrix.items(), strict=False):
+        data = np.ascontiguousarray(values, np.float32)
+        entry.name, entry.size = name.encode(), data.size
+        entry.data = (ctypes.c_float * data.size).from_buffer_copy(data.tobytes())  # the pointer keeps the copy alive
+    return entries
+
+
+def _count_entries(library: Any, count: int) -> Any:
+    """Return the value that llama.cpp's own quantiser writes where an importance matrix was used."""
+    overrides = (library.llama_model_kv_override * 2)()
+    overrides[0].key = b"quantize.imatrix.entries_count"
+    overrides[0].tag = library.LLAMA_KV_OVERRIDE_TYPE_INT
+    overrides[0].value.val_i64 = count
+    return overrides
 
 
 @cache
