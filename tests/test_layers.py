@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_modelgate"
 # From left to right: a module imports only from groups to its left, or from its own group without a cycle.
 LAYERS = (
     ("", "errors", "nearest", "paths", "records", "tables", "presets", "models", "contracts", "contracts.strict_json"),
-    ("identity", "journal", "machine", "statistics", "gguf_file", "specs", "gates_file"),
+    ("identity", "journal", "machine", "statistics", "gguf_file", "adapter_lint", "specs", "gates_file"),
     (
         "contracts.bounded",
         "contracts.closeness",
