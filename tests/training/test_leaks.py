@@ -1,0 +1,167 @@
+"""A training text that an evaluation text gives away is found, with the evaluation text; others are left in peace."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from modelgate_training.data.leaks import Leak, find_leaks, leaking_texts
+from modelgate_training.data.rows import Row
+
+MESSAGE = "My invoice from last Tuesday shows a tax line that I have never seen before"
+OTHER = "The window freezes whenever I try to print a page with a very long number"
+LOG = [
+    f"10:{minute:02}:07 worker-{minute % 3} took job {minute * 37} from the queue and finished it in {minute * 11} ms"
+    for minute in range(40)
+]
+word = st.text("abcdefgh", min_size=2, max_size=7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MESSAGE,
+        MESSAGE.upper(),
+        "  " + MESSAGE.replace(" ", "\u00a0") + "\n",
+        MESSAGE.replace(" that", ", that") + "!!",
+        MESSAGE.replace("My", "\uff2dy"),
+    ],
+    ids=["copy", "case", "white-space", "punctuation", "unicode"],
+)
+def test_a_copy_leaks(text: str) -> None:
+    """A text that equals an evaluation text but for its looks is one, whatever ``near`` is."""
+    assert leaking_texts([OTHER, text], ["x", MESSAGE], 100.0) == [Leak(1, 1, 100.0, "equal")]
+
+
+def test_a_text_with_typing_errors_leaks() -> None:
+    """Letters count in their order: 90 percent of them are enough."""
+    (leak,) = leaking_texts(
+        ["my invoce form last tuesday shows a tax line taht i have nevr seen"], [MESSAGE[:-7]], 90.0
+    )
+    assert leak.how == "letters"
+    assert 90 <= leak.similarity < 100
+    assert not leaking_texts(["my invoce form last tuesday"], [MESSAGE], 90.0)
+
+
+@pytest.mark.parametrize("letters", [150, 199, 201, 1000, 3900, 9000])
+def test_a_long_text_with_typing_errors_leaks(letters: int) -> None:
+    """Long texts are compared too, those behind the cheaper estimate as well."""
+    rng = random.Random(letters)  # noqa: S311 (nothing secret is drawn)
+    made = [" ".join("".join(rng.choices("abcdefghijklmno", k=6)) for _ in range(letters // 7 + 1)) for _ in range(3)]
+    wrong = list(made[1])
+    for place in range(0, len(wrong), 16):
+        wrong[place] = "x"
+    (leak,) = leaking_texts(["".join(wrong)], made, 90.0)
+    assert (leak.evaluation, leak.how) == (1, "letters")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Our bill from last Tuesday shows a fee line that I have never seen before",
+        "My invoice from last Tuesday, sorry, shows a tax line, well, that I have never ever seen before",
+        "My invoice from Tuesday shows a line that I have seen before",
+        "My invoice from last Friday shows a discount that I have never seen before",
+    ],
+    ids=["replaced", "added", "taken-out", "mixed"],
+)
+def test_three_changed_words_are_a_leak(text: str) -> None:
+    """A message of ten or more words is given away by one that differs in three."""
+    (leak,) = leaking_texts([text], [OTHER, MESSAGE], 99.0)
+    assert (leak.evaluation, leak.how) == (1, "words")
+
+
+def test_four_changed_words_are_another_message() -> None:
+    """What differs in more is another message, unless the letters are alike."""
+    text = "Our bill from last Friday shows a fee line that I have never seen before"
+    assert not leaking_texts([text], [MESSAGE], 90.0)
+
+
+@given(st.lists(word, min_size=10, max_size=40), st.lists(st.tuples(st.integers(0, 39), word), max_size=3), st.data())
+def test_any_three_edits_leak(words: list[str], edits: list[tuple[int, str]], data: st.DataObject) -> None:
+    """Wherever three words are replaced, added or taken out, the text is found."""
+    changed = list(words)
+    for place, new in edits:
+        at = place % len(changed)
+        changed[at : at + data.draw(st.integers(0, 1))] = [new] if data.draw(st.booleans()) else []
+    assert leaking_texts([" ".join(changed)], ["something else", " ".join(words)], 100.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "evaluation"),
+    [
+        ("turn on the kitchen light", "turn on the bedroom lamp"),
+        ("Set the heating in the bathroom higher", "Set the heating in the kitchen lower"),
+        ("Play Here Comes the Sun by the Beatles", "play Here Comes the Sun at volume 40"),
+        ("What are your support hours?", "What are your support opening hours on weekends?"),
+        ("Where is my card?", "Where is my refund?"),
+    ],
+)
+def test_short_messages_that_ask_for_something_else_are_no_leak(text: str, evaluation: str) -> None:
+    """In a short message, a word or two is what tells one from another."""
+    assert not leaking_texts([text], [evaluation], 90.0)
+    assert not leaking_texts([evaluation], [text], 90.0)
+
+
+@pytest.mark.parametrize(("changed", "leaks"), [(2, True), (3, False)])
+def test_of_eight_words_two_may_be_changed(changed: int, leaks: bool) -> None:
+    """The shorter the message, the fewer words may be others."""
+    text = " ".join([*["quite", "another", "word"][:changed], *MESSAGE.split()[changed:8]])
+    assert bool(leaking_texts([text], [" ".join(MESSAGE.split()[:8])], 100.0)) is leaks
+
+
+def test_a_long_text_that_holds_an_evaluation_text_leaks() -> None:
+    """A log, or a chunk of calibration text, with an evaluation text somewhere in it gives it away."""
+    (leak,) = leaking_texts(["\n".join([*LOG[:20], MESSAGE, *LOG[20:]])], [OTHER, MESSAGE], 90.0)
+    assert leak == Leak(0, 1, 100.0, "run")
+
+
+@pytest.mark.parametrize(("lines", "leaks"), [(25, True), (15, False)])
+def test_half_of_a_log_leaks(lines: int, leaks: bool) -> None:
+    """A run of at least half of an evaluation text's words is enough, a shorter one not."""
+    filler = [f"something {name} unlike it" for name in "abcdefghijklmnopqrstuvw"]
+    found = leaking_texts(["\n".join([*filler, *LOG[8 : 8 + lines], *filler])], ["\n".join(LOG)], 90.0)
+    assert [leak.how for leak in found] == (["run"] if leaks else [])
+
+
+def test_a_shared_line_is_no_leak() -> None:
+    """Tools print the same lines in different failures: 13 words that are a small part of a text are none."""
+    line = "npm error code ELIFECYCLE npm error errno 1 a complete log of this run can be found in the cache"
+    ours = f"{line} {' '.join(f'ours{number}' for number in range(40))}"
+    theirs = f"{line} {' '.join(f'theirs{number}' for number in range(40))}"
+    assert not leaking_texts([ours], [theirs], 90.0)
+
+
+def test_the_closest_evaluation_text_is_named() -> None:
+    """Of several that a text gives away, the nearest counts; of equal ones, the first."""
+    near = MESSAGE.replace("Tuesday", "Friday")
+    assert leaking_texts([MESSAGE, near], [near, MESSAGE, MESSAGE], 90.0) == [
+        Leak(0, 1, 100.0, "equal"),
+        Leak(1, 0, 100.0, "equal"),
+    ]
+    (leak,) = leaking_texts([MESSAGE], [near.replace("line", "row"), near], 80.0)
+    assert leak.evaluation == 1
+
+
+def test_leaks_come_by_index() -> None:
+    """Each text is found once, in order, across blocks of texts."""
+    texts = [f"{OTHER} {number}" if number % 700 == 5 else f"nothing {number}" for number in range(2500)]
+    assert [leak.index for leak in leaking_texts(texts, [OTHER], 90.0)] == [5, 705, 1405, 2105]
+
+
+@pytest.mark.parametrize(("texts", "evaluations"), [([], []), (["a"], []), ([], ["a"]), (["", "?"], ["!", "b c"])])
+def test_nothing_leaks_where_nothing_is(texts: list[str], evaluations: list[str]) -> None:
+    """Empty lists and texts are no special case."""
+    assert leaking_texts(texts, evaluations, 90.0) == []
+
+
+def test_a_sentence_names_both_rows() -> None:
+    """Of rows, the message says which is what to which."""
+    ours, theirs = (
+        Row(name, "task", text, "{}", {}, name, f"{name}.jsonl:3")
+        for name, text in (("train", MESSAGE.replace("tax", "fee")), ("golden", MESSAGE))
+    )
+    (leak,) = find_leaks([ours], [theirs], 99.0)
+    assert str(leak).startswith("train.jsonl:3 has 93 % of the words of golden.jsonl:3: 'My invoice from")
