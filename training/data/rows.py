@@ -20,7 +20,8 @@ class Row:
 
     ``prompt``: a user message, or a whole chat up to the answer. ``answer``: what the model is to write, letter by letter;
     ``expected``: the same as a value, where the task has values. ``group`` keeps what belongs together on one side of
-    the split. ``source`` is ``file:line``. The others are None where the file does not say them.
+    the split. ``source`` is ``file:line``, and stands for ``id`` and ``group`` where the file names none. ``person`` is a
+    hash. The others are None where the file does not say them.
     """
 
     id: str
@@ -43,12 +44,26 @@ class Row:
             return self.prompt
         return next((turn.content for turn in reversed(self.prompt) if turn.role == "user"), "")
 
+    @property
+    def shown(self) -> str:
+        """Return all that the model is shown, but for a system text: what tells this row from another."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(turn.content for turn in self.prompt if turn.role != "system")
+
+    @property
+    def has_own_id(self) -> bool:
+        """Say whether the file gives the row a name, which stays when lines move."""
+        return self.id != self.source
+
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSONL, with where each came from."""
+    """Write rows as JSONL, with where each came from; the file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(asdict(row), ensure_ascii=False) for row in rows)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    partial = path.with_name(f".partial-{path.name}")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{json.dumps(asdict(row), ensure_ascii=False)}\n" for row in rows)
+    partial.replace(path)
 
 
 def read_prepared(path: Path) -> list[Row]:
