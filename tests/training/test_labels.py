@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from modelgate_training.errors import StageError
 from modelgate_training.tuning.audit import audit_labels
 from modelgate_training.tuning.batches import IGNORED, collate
 from modelgate_training.tuning.chat import Encoded, Example, check_template, encode_rows, end_of_turn
-from modelgate_training.errors import StageError
 from modelgate_training.tuning.tokenizer import IM_END, train_tokenizer
 
 ANSWER = '{"intent": "bug"}'

@@ -1,0 +1,131 @@
+"""What is done is skipped, what was interrupted goes on, and what no longer fits is refused, naming what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from modelgate_training.config import Config
+from modelgate_training.run_folder import RunFolder
+
+from tests.training.conftest import Project
+
+
+class Folder:
+    """Hold a run folder whose stages are written by hand."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    @property
+    def run(self) -> RunFolder:
+        """Return the folder as a new process sees it."""
+        return RunFolder(Config.model_validate(self.project.config))
+
+    def complete(self, *stages: str) -> None:
+        """Write the outputs and marks of stages."""
+        for stage in stages:
+            self.run.begin(stage)
+            for path in self.run.outputs(stage):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{stage} {path.name}", encoding="utf-8")
+            self.run.finish(stage, 1.0, {})
+
+
+@pytest.fixture
+def folder(project: Project) -> Folder:
+    """Return a run folder."""
+    return Folder(project)
+
+
+def test_a_finished_stage_is_complete(folder: Folder) -> None:
+    """Nothing changed: nothing is done again."""
+    folder.complete("prepare", "base", "train")
+    assert [stage for stage in ("prepare", "base", "train", "merge") if folder.run.is_complete(stage)] == [
+        "prepare",
+        "base",
+        "train",
+    ]
+
+
+def test_a_changed_setting_is_named_with_both_values(folder: Folder) -> None:
+    """A changed setting reaches its stage and those after it, not those before."""
+    folder.complete("prepare", "base", "train", "merge")
+    folder.project.config["lora"]["r"] = 8
+    assert folder.run.changes("train") == ["lora.r was 4, is 8"]
+    assert folder.run.is_complete("base")
+    assert not folder.run.is_complete("merge")
+
+
+def test_changed_rows_are_named(folder: Folder) -> None:
+    """An edited file of rows is named."""
+    folder.complete("prepare")
+    with (folder.project.path / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"input": "one more row of words", "expected": {"intent": "bug"}}\n')
+    assert folder.run.changes("prepare") == ["train.jsonl changed"]
+
+
+def test_a_changed_program_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that another version of this program prepared are not taken for its own."""
+    folder.complete("prepare")
+    monkeypatch.setattr("modelgate_training.run_folder._code_digest", lambda name: f"other {name}")
+    assert folder.run.changes("prepare") == ["this program changed (data)"]
+
+
+def test_rows_that_come_out_the_same_train_nothing_again(folder: Folder) -> None:
+    """A suite that grew is compared with the rows again; where they stay what they are, the adapter stays valid."""
+    folder.complete("prepare", "base", "train")
+    with (folder.project.path / "golden.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "g9", "input": "Is there a manual?", "expected": {"intent": "bug"}}\n')
+    assert folder.run.changes("prepare") == ["golden.jsonl changed"]
+    assert not folder.run.is_complete("train")
+    folder.complete("prepare")
+    assert folder.run.is_complete("train")
+
+
+def test_output_that_is_gone_is_named(folder: Folder) -> None:
+    """A stage whose file was deleted is not complete."""
+    folder.complete("prepare")
+    folder.run.train_rows.unlink()
+    assert folder.run.changes("prepare") == ["run/prepared/train.jsonl is gone"]
+
+
+def test_an_interrupted_stage_goes_on_only_as_it_was(folder: Folder) -> None:
+    """A begun stage is taken up with the same settings, and refused with others."""
+    folder.complete("prepare", "base")
+    folder.run.begin("train")
+    (folder.run.checkpoints / "checkpoint-5").mkdir(parents=True)
+    folder.run.begin("train")
+    assert (folder.run.checkpoints / "checkpoint-5").is_dir()
+    folder.project.config["training"]["lr"] = 0.5
+    assert folder.run.changes("train") == ["training.lr was 0.002, is 0.5"]
+    folder.run.begin("train")
+    assert not folder.run.checkpoints.exists()
+
+
+def test_a_torn_mark_is_no_mark(folder: Folder) -> None:
+    """Half a mark does not make a stage complete."""
+    folder.complete("prepare")
+    mark = folder.run.path / "stages" / "prepare.json"
+    mark.write_text(mark.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    assert not folder.run.is_complete("prepare")
+
+
+def test_a_change_is_refused_without_force(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says what changed and both ways out, and touches nothing."""
+    Folder(project).complete("prepare")
+    project.config["data"]["seed"] = 8
+    kept = Path(project.path / "run" / "prepared" / "train.jsonl").read_bytes()
+    assert project.run("prepare") == 1
+    said = capsys.readouterr().err
+    assert "prepare was finished with other inputs: data.seed was 7, is 8; --force makes it again, another" in said
+    assert Path(project.path / "run" / "prepared" / "train.jsonl").read_bytes() == kept
+
+
+def test_a_stage_needs_those_before_it(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training is refused before the baseline was measured, with the way out."""
+    Folder(project).complete("prepare", "base")
+    assert project.run("train") == 1
+    said = capsys.readouterr().err
+    assert "train comes after baseline, which has not been run" in said
+    assert "--no-baseline REASON" in said
