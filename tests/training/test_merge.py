@@ -212,7 +212,7 @@ def test_a_tokenizer_that_changed_on_the_way_is_refused(
         if target.name == "tokenizer.json":
             content = read(target)
             ids = content["model"]["vocab"]
-                ids["H"], ids["e"] = ids["e"], ids["H"]
+            ids["H"], ids["e"] = ids["e"], ids["H"]
             target.write_text(json.dumps(content), encoding="utf-8")
 
     monkeypatch.setattr(tokenizer_files.shutil, "copyfile", damaging)
