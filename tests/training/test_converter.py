@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from modelgate_training.export import converter
 from modelgate_training.cli import main
+from modelgate_training.errors import StageError
+from modelgate_training.export import converter
 
 from tests.training.conftest import Project
 
@@ -75,3 +76,38 @@ def test_export_names_the_command_that_fetches_it(cache: Path, project: Project,
     assert project.run("run") == 1
     assert "fetch it once: modelgate-train fetch-converter" in error()
     assert not (project.path / "run" / "base").exists()
+
+
+def write_converter(folder: Path, script: str) -> None:
+    """Write what stands for a fetched converter."""
+    (folder / "conversion").mkdir(parents=True)
+    (folder / "conversion" / "base.py").write_text("class TextModel: pass\n", encoding="utf-8")
+    (folder / "convert.py").write_text(script, encoding="utf-8")
+    (folder / "fetched.json").write_text('{"sha256": ""}', encoding="utf-8")
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_converter_s_failure_is_one_line(tmp_path: Path) -> None:
+    """What a converter script says last is what is said of its failure."""
+    write_converter(converter.converter_folder(), "print('working')\nraise NotImplementedError('Model X is unknown')\n")
+    with pytest.raises(StageError, match=r"^model: the converter failed: NotImplementedError: Model X is unknown$"):
+        converter.run_converter("convert.py", tmp_path / "out", ["model"])
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_converter_that_writes_nothing_failed(tmp_path: Path) -> None:
+    """Exit code 0 without a file is a failure too."""
+    write_converter(converter.converter_folder(), "pass\n")
+    with pytest.raises(StageError, match="the converter failed: without a word"):
+        converter.run_converter("convert.py", tmp_path / "out", ["model"])
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_converter_may_not_reach_the_hub(tmp_path: Path) -> None:
+    """A converter script runs offline, with the arguments that it was given, from its own folder."""
+    script = (
+        "import os, sys, pathlib\npathlib.Path(sys.argv[-1]).write_text(os.environ['HF_HUB_OFFLINE'] + sys.argv[1])\n"
+    )
+    write_converter(converter.converter_folder(), script)
+    converter.run_converter("convert.py", tmp_path / "out", ["model"])
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "1model"

@@ -1,5 +1,5 @@
 """
-Run llama.cpp's converter as a script of its own: ``convert_entry.py CONVERTER_FOLDER [--own-tokenizer] ARGUMENTS``.
+Run one of llama.cpp's converters: ``convert_entry.py CONVERTER_FOLDER SCRIPT [--own-tokenizer] ARGUMENTS``.
 
 The converter recognises a tokenizer's way of splitting text by a fingerprint of published models. A tokenizer that was
 trained here is unknown to it; that it splits as Qwen2 does is known by construction, and answered for it alone. For any
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 def main() -> None:
     """Hand the arguments over to the converter."""
-    folder, *arguments = sys.argv[1:]
+    folder, script, *arguments = sys.argv[1:]
     sys.path[0] = folder
     from conversion.base import TextModel  # type: ignore[import-not-found] # lies in the fetched folder
 
@@ -25,7 +25,7 @@ def main() -> None:
         TextModel.get_vocab_base_pre = lambda _self, _tokenizer: "qwen2"
     if importlib.util.find_spec("sentencepiece") is None:
         TextModel._create_vocab_sentencepiece = _without_sentencepiece  # noqa: SLF001 (its only seam)
-    sys.argv = [f"{folder}/convert_hf_to_gguf.py", *arguments]
+    sys.argv = [f"{folder}/{script}", *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

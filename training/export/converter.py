@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
@@ -71,6 +72,23 @@ def find_converter() -> Path:
 def converter_sha256() -> str:
     """Return the hash of the archive that the fetched converter came from."""
     return str(json.loads((find_converter() / _MARK).read_text(encoding="utf-8"))["sha256"])
+
+
+def run_converter(script: str, target: Path, arguments: Sequence[str], *, own_tokenizer: bool = False) -> None:
+    """
+    Let a script of the fetched converter write ``target``; raise StageError with its last word where it does not.
+
+    Nothing is downloaded meanwhile. What is written is whole, but not looked at.
+    """
+    command = [
+        *(sys.executable, str(Path(__file__).with_name("convert_entry.py")), str(find_converter()), script),
+        *(["--own-tokenizer"] if own_tokenizer else []),
+        *(*arguments, "--outfile", str(target)),
+    ]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=offline)
+    if done.returncode or not target.is_file():
+        raise StageError(f"{arguments[0]}: the converter failed: {_last_line(done.stderr)}")
 
 
 def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool) -> Path:
@@ -135,6 +153,12 @@ def _unpack(path: Path, folder: Path) -> None:
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _last_line(text: str) -> str:
+    """Return what a failed program said last."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "without a word"
 
 
 def _sha256(path: Path) -> str:
