@@ -1,0 +1,1 @@
+"""Turn answers of several models, and what judges gave them, into rows: merge, join, filter, split, select, augment."""
