@@ -40,7 +40,7 @@ class Permissions:
 
 def run_stages(config: Config, wanted: Sequence[str], allowed: Permissions) -> None:
     """Run the stages named in ``wanted``; one that is complete is skipped, one that no longer fits is refused."""
-    _settle()
+    settle()
     run = RunFolder(config)
     alone = len(wanted) == 1
     if processes() > 1 and tuple(wanted) != ("train",):
@@ -108,7 +108,7 @@ def _first_process_first() -> contextlib.AbstractContextManager[None]:
     return first
 
 
-def _settle() -> None:
+def settle() -> None:
     """Set what must be set before torch and transformers are imported."""
     # Threads that spin for long while they wait made training 10 times slower on a machine where others were computing;
     # not spinning at all costs a fifth of the speed of an idle one.
