@@ -1,86 +1,272 @@
-"""Make the rows ready: read, clean, checked against the evaluation rows, split by group."""
+"""
+Make the rows ready: read, masked, judged by every gate, checked against the evaluation cases, split by group.
+
+The gates run from what needs one row to what needs all of them; :data:`~.rejected.REQUIRED` has the order in which they
+are reported. Nothing is written or printed before it is masked.
+"""
 
 from __future__ import annotations
 
-import json
-import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from ..config import Data
 from ..errors import StageError
-from .leaks import drop_duplicates, find_leaks
-from .rows import Row, read_evaluation, read_rows, write_rows
 from ..run_folder import RunFolder
+from ..tuning.tokenizer import CONTROL_TOKENS
+from .datasets import Forgotten, content_hash, dataset_version, described_files, read_forgotten, register_dataset
+from .formats import Draft, Unreadable
+from .labels import Contradiction, Suspicion, answer_distribution, contradictions, label_report
+from .masking import RowMasker, name_hash
+from .rejected import Rejections
+from .row_gates import RejectedRowError, RowGates, row_record, token_counts
+from .rows import Row, write_rows
+from .set_gates import RowLeak, find_copies, find_leaks, find_near_copies, find_surplus, missed_quotas
+from .sources import SourceFile, source_files
+from .split import sample, split
+from .summary import summary_lines
 
-_SHOWN = 5
+_NAMED = 5  # leaks in a message
+_QUOTED = 200  # letters of a reason in a message
+_NOT_SAID = "not said"
+
+
+@dataclass(slots=True)
+class _Findings:
+    """Gather what is found out about the rows on the way."""
+
+    read: int = 0
+    own_instructions: int = 0
+    rejections: Rejections = field(default_factory=Rejections)
+    contradictions: Sequence[Contradiction] = ()
+    suspicions: Sequence[Suspicion] = ()
+    leaks: Sequence[RowLeak] = ()
+    tokens: Sequence[int] = ()
+
+    def stop(self, gate: str, rows: Sequence[Row], stopped: Mapping[str, str]) -> list[Row]:
+        """Reject the rows that a gate stopped (source and reason of each); return the others."""
+        for row in rows:
+            if row.source in stopped:
+                id_ = row.id if row.has_own_id else None
+                self.rejections.add(gate, stopped[row.source], row.source, id_, row_record(row))
+        return [row for row in rows if row.source not in stopped]
 
 
 def prepare(run: RunFolder) -> dict[str, Any]:
-    """Write the rows to train on and the rows held back; return the counts."""
+    """
+    Write the rows to train on and those held back, the rejected ones with their reasons, and the data set's registration.
+
+    Returns what was counted. Raises StageError where a row is an evaluation case, a quota is missed, too much was rejected,
+    nothing is left, or nothing can be held back; the rejected rows are written then too, the others are not.
+    """
     data = run.config.data
-    rows = [row for path in run.train_files for row in read_rows(path, data)]
-    counts = {"read": len(rows)}
-    rows, rejected = drop_duplicates(rows)
-    counts["duplicates"] = len(rejected)
-    evaluations = [row for path in run.suite_files for row in read_evaluation(path, data)]
-    leaks = find_leaks(rows, evaluations, data.near)
-    if leaks and data.leaks == "refuse":
-        shown = "; ".join(str(leak) for leak in leaks[:_SHOWN])
-        more = f"; and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise StageError(
-            f"{len(leaks)} training rows are evaluation rows too: {shown}{more}. "
-            f"Take them out, or let them be dropped: --set data.leaks=drop"
-        )
-    leaked = {leak.row.source for leak in leaks}
-    rows = [row for row in rows if row.source not in leaked]
-    rejected += [(leak.row, str(leak)) for leak in leaks]
-    counts |= {"evaluation": len(evaluations), "leaks": len(leaks)}
-    train, held_back = _split(_sample(rows, data), data)
-    counts |= {"train": len(train), "validation": len(held_back)}
-    if not train:
-        raise StageError("no row is left to train on")
+    for path in (run.train_rows, run.validation_rows):
+        path.unlink(missing_ok=True)
+    files = source_files(run)
+    # A base that is made from these rows has no tokenizer yet; what an earlier run left behind must not count.
+    tokenizer = None if run.config.base.scratch is not None else run.base_tokenizer()
+    found, masker = _Findings(), RowMasker(data.privacy)
+    rows = _read(run, files, RowGates(run.tasks, data, _control_tokens(tokenizer)), masker, found)
+    try:
+        accepted = _accept(run, rows, tokenizer, found)
+    finally:
+        report = label_report(found.contradictions, found.suspicions)
+        found.rejections.write(run.rejected, {"labels.json": report})
+    chosen = sample(accepted, data.limit, data.seed)
+    train, held_back = split(chosen, data.validation, data.seed)
+    version = dataset_version(chosen)
+    facts = _facts(run, found, masker, train, held_back) | {"version": version}
     write_rows(run.train_rows, train)
     write_rows(run.validation_rows, held_back)
-    _write_rejected(run, rejected)
-    print("prepare: " + ", ".join(f"{value} {key}" for key, value in counts.items()))
-    return {"counts": counts, "answers": _most_common(train)}
+    if run.registry is not None:
+        entry = {
+            "rows": len(train),
+            "validation": len(held_back),
+            "files": described_files((file.name, file.path) for file in files),
+            **{name: facts[name] for name in ("kinds", "licences", "rejected")},
+            "masked": facts["masked"]["kinds"],
+        }
+        register_dataset(run.registry, version, chosen, entry)
+    for line in summary_lines(facts):
+        print(line)
+    return facts
 
 
-def _sample(rows: Sequence[Row], data: Data) -> list[Row]:
-    """Take as many rows as wanted, in their own order."""
-    if data.limit is None or len(rows) <= data.limit:
-        return list(rows)
-    taken = sorted(random.Random(data.seed).sample(range(len(rows)), data.limit))  # noqa: S311 (nothing secret)
-    return [rows[index] for index in taken]
+def fit_inputs(run: RunFolder, rows: Sequence[Row], tokenizer: Any | None) -> list[Row]:  # noqa: ARG001 - see below
+    """
+    Return the rows with each ``row.prompt`` as the model will be shown it.
+
+    This is the one place where an input that is too long is cut or condensed, by the same code that does it for a case.
+    """
+    return list(rows)
 
 
-def _split(rows: Sequence[Row], data: Data) -> tuple[list[Row], list[Row]]:
-    """Hold back whole groups, until the wanted share of rows is reached."""
-    groups = Counter(row.group for row in rows)
-    order = sorted(groups)
-    random.Random(data.seed).shuffle(order)  # noqa: S311 (nothing secret is drawn)
-    wanted, held_back, taken = data.validation * len(rows), set(), 0
-    for group in order:
-        if taken + groups[group] > wanted:
-            continue
-        held_back.add(group)
-        taken += groups[group]
-    return [row for row in rows if row.group not in held_back], [row for row in rows if row.group in held_back]
+def _read(
+    run: RunFolder, files: Sequence[SourceFile], gates: RowGates, masker: RowMasker, found: _Findings
+) -> list[Row]:
+    """Return the rows that pass the gates which need nothing but the row."""
+    forgotten = read_forgotten(run.registry)
+    rows = []
+    for file in files:
+        for _, read in file.read():
+            found.read += 1
+            if _is_forgotten(read, forgotten):
+                # Nothing of it may be kept, also not among the rejected rows.
+                found.rejections.add("forgotten", "was forgotten on request", read.source, None, {})
+            elif isinstance(read, Unreadable):
+                _reject_unreadable(read, masker, found)
+            else:
+                found.own_instructions += read.own_instruction
+                rows += _judge(read, run.config.data, gates, masker, found)
+    return rows
 
 
-def _write_rejected(run: RunFolder, rejected: Sequence[tuple[Row, str]]) -> None:
-    """Write what was left out, each row with the reason."""
-    lines = (json.dumps({"reason": reason, **asdict(row)}, ensure_ascii=False) for row, reason in rejected)
-    run.rejected.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def _is_forgotten(read: Draft | Unreadable, forgotten: Forgotten) -> bool:
+    """Say whether a row, or whoever it belongs to, was forgotten on request."""
+    called = (read.names.id, read.names.group, read.names.person)
+    if forgotten.names and forgotten.names & {name_hash(name) for name in called if name}:
+        return True
+    return (
+        bool(forgotten.rows)
+        and isinstance(read, Draft)
+        and content_hash(read.task, read.prompt, read.expected) in forgotten.rows
+    )
 
 
-def _most_common(rows: Sequence[Row]) -> dict[str, int]:
-    """Count the values of each answer's fields, so that a skewed set is seen."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        fields = row.expected.items() if isinstance(row.expected, dict) else [("answer", row.answer[:40])]
-        counts.update(f"{key}={value}" for key, value in fields)
-    return dict(counts.most_common(100))
+def _reject_unreadable(read: Unreadable, masker: RowMasker, found: _Findings) -> None:
+    """Reject a line that is no row; one that is no JSON cannot be masked, so of that nothing is kept."""
+    written = {"length": read.length} if read.record is None else {"record": masker.record(read.record)}
+    found.rejections.add("json", masker.text(read.reason), read.source, None, written)
+
+
+def _judge(draft: Draft, data: Data, gates: RowGates, masker: RowMasker, found: _Findings) -> list[Row]:
+    """Return the row of a draft, or nothing where a gate stops it."""
+    masked, kinds = masker.mask(draft)
+    try:
+        if kinds and data.privacy == "reject":
+            raise RejectedRowError("privacy", f"holds {', '.join(sorted(set(kinds)))}")
+        return [gates.row(masked)]
+    except RejectedRowError as error:
+        found.rejections.add(error.gate, str(error), draft.source, masked.names.id, row_record(masked))
+        return []
+
+
+def _accept(run: RunFolder, rows: Sequence[Row], tokenizer: Any | None, found: _Findings) -> list[Row]:
+    """Return the rows that pass the gates which compare rows; raise where the set as a whole cannot be trained on."""
+    data = run.config.data
+    rows = found.stop("duplicate_exact", rows, find_copies(rows))
+    found.contradictions = contradictions(rows)
+    against = {row.source: one.reason(row) for one in found.contradictions for row in one.rows}
+    rows = found.stop("labels", rows, against)
+    near, found.suspicions = find_near_copies(rows, run.tasks, data.duplicates)
+    rows = found.stop("duplicate_near", rows, near)
+    found.leaks = find_leaks(rows, run.tasks.cases, data.near)
+    rows = found.stop("leak", rows, {leak.row.source: leak.reason for leak in found.leaks})
+    if found.leaks and data.leaks == "refuse":
+        raise StageError(_leaks_message(found.leaks))
+    rows = fit_inputs(run, rows, tokenizer)
+    if tokenizer is not None:
+        rows = _check_lengths(run, rows, tokenizer, found)
+    if data.same_answer < 1:
+        rows = found.stop("diversity", rows, find_surplus(rows, data.same_answer, data.seed))
+    _check_set(run, rows, found)
+    return rows
+
+
+def _check_lengths(run: RunFolder, rows: Sequence[Row], tokenizer: Any, found: _Findings) -> list[Row]:
+    """Reject the rows with more tokens than are trained on."""
+    most = run.config.training.max_length
+    counts = dict(zip((row.source for row in rows), token_counts(tokenizer, run.tasks, rows), strict=True))
+    found.tokens = [count for count in counts.values() if count <= most]
+    too_long = {
+        source: f"{count} tokens, training.max_length is {most}" for source, count in counts.items() if count > most
+    }
+    return found.stop("length", rows, too_long)
+
+
+def _check_set(run: RunFolder, rows: Sequence[Row], found: _Findings) -> None:
+    """Raise where too little is left, or too little of a kind."""
+    data, rejected = run.config.data, len(found.rejections.rows)
+    by_gate = ", ".join(f"{gate} {count}" for gate, count in found.rejections.counts.items() if count)
+    first = next(iter(found.rejections.rows), None)
+    example = "" if first is None else f"; the first: {first.source}: {first.gate}: {first.reason[:_QUOTED]}"
+    where = f"({by_gate}); {run.config.output}/rejected has each with its reason{example}"
+    if not rows:
+        raise StageError(f"no row is left to train on: {rejected} of {found.read} were rejected {where}")
+    if rejected > data.most_rejected * found.read:
+        raise StageError(
+            f"{rejected} of {found.read} rows were rejected, more than data.most_rejected {data.most_rejected:g} {where}"
+        )
+    if missed := missed_quotas(rows, data.quotas):
+        kinds = ", ".join(f"{kind} {count}" for kind, count in _kinds(rows).items())
+        raise StageError(f"data.quotas: too few rows of {'; '.join(missed)}; the rows are {kinds}")
+
+
+def _leaks_message(leaks: Sequence[RowLeak]) -> str:
+    """Name the rows and the cases that give them away."""
+    shown = "; ".join(str(leak) for leak in leaks[:_NAMED])
+    more = f"; and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
+    what = "training row is an evaluation case" if len(leaks) == 1 else "training rows are evaluation cases"
+    return (
+        f"{len(leaks)} {what}, or nearly: {shown}{more}. A model that has seen a case cannot be judged on it: take the "
+        f"rows out, or let them be dropped: --set data.leaks=drop"
+    )
+
+
+def _control_tokens(tokenizer: Any | None) -> list[str]:
+    """Return the texts that the base's tokenizer reads as control tokens; of a base still to be made, those it will have."""
+    if tokenizer is None:
+        return list(CONTROL_TOKENS)
+    added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return list(dict.fromkeys([*map(str, tokenizer.all_special_tokens), *added]))
+
+
+def _facts(
+    run: RunFolder, found: _Findings, masker: RowMasker, train: Sequence[Row], held_back: Sequence[Row]
+) -> dict[str, Any]:
+    """Return what was counted, as primitives."""
+    data, rows = run.config.data, [*train, *held_back]
+    rejected = len(found.rejections.rows)
+    missing = Counter(row.source.rpartition(":")[0] for row in rows if row.licence is None)
+    return {
+        "counts": {
+            "read": found.read,
+            "rejected": rejected,
+            "not_sampled": found.read - rejected - len(rows),
+            "train": len(train),
+            "validation": len(held_back),
+            "evaluation": len(run.tasks.cases),
+        },
+        "rejected": found.rejections.counts,
+        "masked": {
+            "mode": data.privacy,
+            "reason": data.privacy_reason,
+            "rows": masker.rows,
+            "kinds": dict(sorted(masker.found.items())),
+        },
+        "kinds": _kinds(rows),
+        "licences": dict(Counter(row.licence or _NOT_SAID for row in rows).most_common()),
+        "without_licence": dict(missing.most_common()),
+        "consent": dict(Counter(row.consent or _NOT_SAID for row in rows).most_common()),
+        "labels": {"contradictions": len(found.contradictions), "suspicious": len(found.suspicions)},
+        "length": _lengths(run, found.tokens),
+        "own_instructions": found.own_instructions,
+        "answers": answer_distribution(train, run.tasks),
+    }
+
+
+def _kinds(rows: Sequence[Row]) -> dict[str, int]:
+    """Count the kinds of example."""
+    return dict(Counter(row.kind or _NOT_SAID for row in rows).most_common())
+
+
+def _lengths(run: RunFolder, tokens: Sequence[int]) -> dict[str, Any]:
+    """Return how long the rows are, in tokens."""
+    limit = run.config.training.max_length
+    if not tokens:
+        why = "the base is made from these rows: their length is checked when it is trained"
+        return {"checked": False, "limit": limit, "why": why}
+    return {"checked": True, "limit": limit, "median": median(tokens), "longest": max(tokens)}

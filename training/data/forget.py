@@ -1,0 +1,210 @@
+"""
+Forget a person: take their rows out of the training files, keep them out, and say which models have learned from them.
+
+What is kept is a hash of each name and of each row, never the name. A model cannot be made to forget: it is trained again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config import Config
+from ..errors import ConfigError, StageError
+from ..run_folder import RunFolder
+from .datasets import content_hash, mark_forgotten, read_forgotten, read_lines, row_names, versions_with
+from .formats import Draft
+from .lines import physical_lines
+from .masking import RowMasker, name_hash
+from .rows import Row, read_prepared
+from .sources import SourceFile, source_files
+
+HELP = """\
+Take every row whose id, person or group is named out of the training files, keep its hash so that prepare rejects it if it
+comes back, and list the runs and dataset versions that used it: models trained on them must be trained again. A row without
+an id is called by its file and line, as error messages do. All other lines stay as they are, byte for byte. The evaluation
+suites are not searched.
+
+writes: the files of data.train, and registry/forgotten.jsonl (hashes, no names)"""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """
+    Hold what was forgotten.
+
+    ``removed``: the number of rows by file. ``runs`` were trained on such rows, ``versions`` of the data hold them;
+    ``copies`` are files of runs in which they still stand.
+    """
+
+    removed: dict[str, int]
+    runs: tuple[str, ...]
+    versions: tuple[str, ...]
+    copies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Hold a row to be removed: on which lines it stands, which names it has, and hashes of what it says and said masked."""
+
+    file: SourceFile
+    first: int
+    last: int
+    names: frozenset[str]
+    content: str | None
+    masked: str | None
+
+
+@dataclass(slots=True)
+class _Used:
+    """Gather where rows were used; ``names`` are the hashes of those names that were met."""
+
+    runs: dict[str, None] = field(default_factory=dict)
+    versions: dict[str, None] = field(default_factory=dict)
+    copies: dict[str, None] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+
+def forget(config: Config, names: Sequence[str]) -> Forgotten:
+    """
+    Remove the rows of people, ids or groups from the training files, and print what is left to do.
+
+    Raises StageError, before anything is changed, for a name that no row has and that was not forgotten before.
+    """
+    run = RunFolder(config)
+    if run.registry is None:
+        raise ConfigError("registry: null keeps no list of what was forgotten; name a folder")
+    hashes = [name_hash(name) for name in names]
+    found = list(_find(run, frozenset(hashes)))
+    used = _find_used(run, run.registry, frozenset(hashes), frozenset(one.masked for one in found if one.masked))
+    known = used.names | read_forgotten(run.registry).names | {name for one in found for name in one.names}
+    if unknown := [number for number, one in enumerate(hashes, start=1) if one not in known]:
+        raise StageError(
+            f"name {unknown[0]} of {len(names)} is no id, person or group of a row in "
+            f"{', '.join(file.name for file in source_files(run))}, and was not forgotten before; nothing was changed"
+        )
+    mark_forgotten(run.registry, _lasting(hashes, found), [one.content for one in found if one.content])
+    removed: dict[str, int] = {}
+    for path in dict.fromkeys(one.file.path for one in found):
+        ours = [one for one in found if one.file.path == path]
+        _remove(path, [(one.first, one.last) for one in ours])
+        removed[ours[0].file.name] = len(ours)
+    forgotten = Forgotten(removed, tuple(used.runs), tuple(used.versions), tuple(used.copies))
+    _print(forgotten)
+    return forgotten
+
+
+def _find(run: RunFolder, hashes: frozenset[str]) -> Iterator[_Found]:
+    """Yield the rows of the training files with one of these names, also those that could not be learned from."""
+    masker = RowMasker(run.config.data.privacy)
+    for file in source_files(run):
+        for line, row in file.reader.read(file.path, file.name):
+            names = (row.names.id, row.names.group, row.names.person, row.source)
+            met = hashes & {name_hash(name) for name in names if name is not None}
+            if not met:
+                continue
+            content = masked = None
+            if isinstance(row, Draft):
+                content = content_hash(row.task, row.prompt, row.expected)
+                safe, _ = masker.mask(row)
+                masked = content_hash(safe.task, safe.prompt, safe.expected)
+            yield _Found(file, line.number, line.last, met, content, masked)
+
+
+def _lasting(hashes: Sequence[str], found: Sequence[_Found]) -> list[str]:
+    """Return the names that still mean the same when lines have moved: not those of places in files."""
+    places = {name_hash(f"{one.file.name}:{one.first}") for one in found}
+    return [one for one in hashes if one not in places]
+
+
+def _find_used(run: RunFolder, registry: Path, hashes: frozenset[str], contents: frozenset[str]) -> _Used:
+    """Find the runs and the versions of the data that held rows with these names or contents."""
+    used = _Used()
+    for version, held in versions_with(registry, hashes | contents).items():
+        used.versions[version] = None
+        used.names |= held & hashes
+    trained = list(read_lines(registry / "runs.jsonl"))
+    for folder in _run_folders(run, [str(entry.get("run")) for entry in trained]):
+        name = folder.relative_to(run.root).as_posix() if folder.is_relative_to(run.root) else folder.name
+        for path in sorted((folder / "prepared").glob("*.jsonl")):
+            if met := _met(path, hashes, contents):
+                used.names |= met & hashes
+                used.runs[name] = used.copies[f"{name}/prepared/{path.name}"] = None
+        for path in sorted((folder / "rejected").glob("*.jsonl")):
+            if any(hashes & _names_in(line) for line in read_lines(path)):
+                used.copies[f"{name}/rejected/{path.name}"] = None
+    for entry in trained:
+        if entry.get("dataset_version") in used.versions:
+            used.runs[str(entry.get("run"))] = None
+    return used
+
+
+def _run_folders(run: RunFolder, named: Sequence[str]) -> list[Path]:
+    """Return the folders of runs: this one, those beside it, and those that the registry names."""
+    folders = [run.path, *sorted(run.path.parent.glob("*")), *(run.root / name for name in named)]
+    return [folder for folder in dict.fromkeys(folders) if (folder / "prepared").is_dir()]
+
+
+def _met(path: Path, hashes: frozenset[str], contents: frozenset[str]) -> set[str]:
+    """Return which names and contents prepared rows have."""
+    met: set[str] = set()
+    for row in _prepared(path):
+        met |= hashes & {name_hash(name) for name in row_names(row)}
+        met |= contents & {content_hash(row.task, row.prompt, row.expected)}
+    return met
+
+
+def _prepared(path: Path) -> list[Row]:
+    """Return the rows of a run; a file of another program or an older one has none that can be read."""
+    try:
+        return read_prepared(path)
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _names_in(line: dict[str, object]) -> set[str]:
+    """Return the hashes of the names in a rejected row."""
+    return {name_hash(str(line[key])) for key in ("id", "group", "person") if line.get(key)}
+
+
+def _remove(path: Path, lines: Sequence[tuple[int, int]]) -> None:
+    """Write a file again without these lines, whole or not at all."""
+    content = path.read_bytes()
+    gone = {number for first, last in lines for number in range(first, last + 1)}
+    if path.suffix == ".csv":
+        mark = _BOM if content.startswith(_BOM) else b""
+        kept = [line.encode() for line in physical_lines(content.decode("utf-8-sig"))]
+    else:
+        mark, kept = b"", _ended(content)
+    partial = path.with_name(f".partial-{path.name}")
+    with partial.open("wb") as file:
+        file.write(mark + b"".join(line for number, line in enumerate(kept, start=1) if number not in gone))
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.copymode(path, partial)
+    partial.replace(path.resolve())
+
+
+def _ended(content: bytes) -> list[bytes]:
+    """Return the lines of a JSONL file, which a line feed alone ends, with their ends."""
+    lines = content.split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _print(forgotten: Forgotten) -> None:
+    """Say what was done, and what is left to do."""
+    for name, count in forgotten.removed.items():
+        print(f"forget: {count} row{'s' if count > 1 else ''} removed from {name}")
+    if not forgotten.removed:
+        print("forget: no training file holds such rows (any more); prepare rejects them if they come back")
+    for version in forgotten.versions:
+        print(f"forget: dataset version {version[:12]} holds such rows")
+    for name in forgotten.runs:
+        print(f"forget: {name} was trained on such rows: prepare and train it again, and withdraw its models")
+    for name in forgotten.copies:
+        print(f"forget: {name} still holds them until the run is prepared again, or its folder deleted")
