@@ -28,14 +28,13 @@ from ..config import Source
 from ..errors import ConfigError
 from ..tasks import Prompt, Tasks
 from . import turns
-from .lines import Line, NoRowError, json_text, json_type, read_header, read_lines, without_quotes
+from .lines import Line, NoRowError, json_text, json_type, read_header, read_lines, shown_names, without_quotes
 from .normal import normalise
 
 JSON_KINDS = ("classification", "extraction", "tool_call")
 """Kinds of task whose answers are JSON values; those of the others are texts."""
 
 _SHOWN = 8  # keys of a row, in a message
-_LONGEST_KEY = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +263,8 @@ class SourceReader:
             needed = [columns.get(ours, ours) for ours in ("input", "expected")]
         for column in needed:
             if column not in found:
-                near = did_you_mean(column, found)
-                has = ", ".join(found) or "none"
+                has = ", ".join(shown_names(found)) or "none"
+                near = did_you_mean(column, shown_names(found))
                 raise ConfigError(f"{name}:1: no column {column!r}{near}; it has {has}: name them under 'columns'")
 
 
@@ -274,7 +273,7 @@ def _get(record: dict[str, Any], key: str, ours: str | None = None) -> Any:
     for name in (key, ours):
         if name is not None and name in record:
             return record[name]
-    keys = [one if len(one) <= _LONGEST_KEY else "…" for one in record]
+    keys = shown_names(record)
     more = ", …" if len(keys) > _SHOWN else ""
     raise NoRowError(f"key {key!r} is missing{did_you_mean(key, keys)}; the row has {', '.join(keys[:_SHOWN])}{more}")
 

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..errors import ConfigError, StageError
 ENDINGS = (".jsonl", ".csv")
 
 _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
+_NAME = re.compile(r"(?=.{1,20}$)[A-Za-z][A-Za-z_-]*(?: [A-Za-z_-]+)?")
 _LARGEST_CELL = 1 << 27  # letters; csv's own limit, 131072, is less than some logs hold
 
 
@@ -78,6 +79,11 @@ def without_quotes(reason: str) -> str:
     return _QUOTED.sub("…", reason)
 
 
+def shown_names(names: Iterable[str]) -> list[str]:
+    """Return the keys of a row, or of a table's header, that may be quoted: what looks like no name may be a value."""
+    return [name if _NAME.fullmatch(name) else "…" for name in names]
+
+
 def _objects(text: str) -> Iterator[Line]:
     """Yield the objects of a JSONL file."""
     # JSONL ends lines with \n only: str.splitlines would also cut at U+2028 inside a JSON string.
@@ -99,8 +105,8 @@ def _table(text: str, name: str) -> Iterator[Line]:
     """Yield the records of a table with a header; each cell is a text."""
     records = _records(text, name)
     columns = records[0][2] if records else []
-    if twice := next((column for column in columns if columns.count(column) > 1), None):
-        raise ConfigError(f"{name}:1: two columns are called {twice!r}")
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{name}:1: two columns have one name; the header is {', '.join(shown_names(columns))}")
     for number, last, cells in records[1:]:
         length = sum(map(len, cells))
         if len(cells) == len(columns):
