@@ -92,6 +92,23 @@ def test_no_planted_secret_survives(name: str, text: str, secret: str) -> None:
             assert json.dumps(secret)[1:-1] not in ANY_MASKER.mask(whole).text, sentence
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("X1234567L", "1 85 05 78 006 084 91", "111.444.777-35", "19811218-9876", "756.9217.0769.85"),
+        *("85.07.30-033 28", "11010519491231002X", "RSSMRA85T10A562S", "BOXW310820HNERXN09", "131052-308T"),
+        *("PESEL 44051401359", "BSN 111222333", "steuer-id 36574261809", "NHS number: 943 476 5919"),
+        *("Aadhaar 2341 2341 2346", "SIN 123-456-782"),
+    ],
+)
+def test_numbers_of_persons_are_masked(number: str) -> None:
+    """The numbers by which states know people have check digits: with a wrong one they are other numbers."""
+    assert ANY_MASKER.mask(f"It is {number}, as I said").found == ("national_id",)
+    last = next(place for place in range(len(number) - 1, 0, -1) if number[place].isdigit())
+    wrong = f"{number[:last]}{(int(number[last]) + 1) % 10}{number[last + 1 :]}"
+    assert "national_id" not in ANY_MASKER.mask(f"It is {wrong}, as I said").found
+
+
 @pytest.mark.parametrize("text", INNOCENT)
 def test_an_innocent_text_is_left_as_it_is(text: str) -> None:
     """Numbers of orders, invoices and logs, dates, versions, hashes, placeholders and talk about passwords stay."""

@@ -9,6 +9,7 @@ neighbours, they take no more time than others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,17 +80,21 @@ def _alike(texts: Sequence[str], threshold: float) -> dict[int, tuple[int, float
 
 
 def _candidates(hashes: Signatures, threshold: float) -> Iterator[tuple[int, list[int]]]:
-    """Yield, in order, each index with the earlier ones that may be like it."""
-    orders, reach = (32, 4) if threshold >= _LOW else (64, 8)
-    least = least_share(threshold)
-    found = [_likely(_neighbours(hashes, start, reach), hashes, least) for start in _starts(orders)]
-    pairs = np.unique(np.concatenate(found))
-    later, earlier = (pairs >> _BITS).astype(np.int64), (pairs & _EARLIER).astype(np.int64)
-    if not len(pairs):
-        return
-    indices, starts = np.unique(later, return_index=True)
-    for index, those in zip(indices.tolist(), np.split(earlier, starts[1:]), strict=True):
-        yield index, those.tolist()
+    """Yield, in order, each index with the earlier ones that may be like it, of many the likeliest."""
+    orders, reach, most = (32, 4, 16) if threshold >= _LOW else (64, 8, 64)
+    pairs = np.sort(np.concatenate([_neighbours(hashes, start, reach) for start in _starts(orders)]))
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
+    later, earlier = (pairs >> _BITS).astype(np.int32), (pairs & _EARLIER).astype(np.int32)
+    shares = np.empty(len(pairs), dtype=np.float32)
+    for start in range(0, len(pairs), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        shares[block] = equal_share(hashes[later[block]], hashes[earlier[block]])
+    likely = shares >= least_share(threshold)
+    later, earlier, shares = later[likely], earlier[likely], shares[likely]
+    earlier = earlier[np.lexsort([earlier, -shares, later])]
+    begins = np.flatnonzero(np.append(True, later[1:] != later[:-1])[: len(later)]).tolist()
+    for start, end in itertools.pairwise([*begins, len(later)]):
+        yield int(later[start]), earlier[start : min(end, start + most)].tolist()
 
 
 def _starts(orders: int) -> range:
@@ -108,15 +113,3 @@ def _neighbours(hashes: Signatures, start: int, reach: int) -> Pairs:
         one, other = one[near], other[near]
         found.append(np.maximum(one, other).astype(np.uint64) << _BITS | np.minimum(one, other).astype(np.uint64))
     return np.concatenate(found)
-
-
-def _likely(pairs: Pairs, hashes: Signatures, least: float) -> Pairs:
-    """Return the pairs with at least this share of equal MinHash numbers."""
-    if least == 0:
-        return pairs
-    likely = np.empty(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), _BLOCK):
-        block = pairs[start : start + _BLOCK]
-        later, earlier = (block >> _BITS).astype(np.int64), (block & _EARLIER).astype(np.int64)
-        likely[start : start + _BLOCK] = equal_share(hashes[later], hashes[earlier]) >= least
-    return pairs[likely]

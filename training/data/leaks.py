@@ -158,11 +158,9 @@ class _Words:
         self._allowed = np.array([_allowed(len(text)) for text in self._theirs], dtype=np.uint8)
         self._starts: dict[str, list[tuple[int, int]]] = {}
         for place, text in enumerate(self._theirs):
-            # Every run that is long enough begins at or before one of these pieces and ends at or behind it.
-            length, wanted = min(_RUN, len(text)), _wanted(len(text))
-            for start in range(0, len(text) - length + 1, wanted - length + 1):
-                self._starts.setdefault(text[start : start + length], []).append((place, start))
-        self._lengths = sorted({len(piece) for piece in self._starts})
+            # Every run that is long enough holds one of these pieces.
+            for start in range(0, len(text) - _FEWEST + 1, _wanted(len(text)) - _FEWEST + 1):
+                self._starts.setdefault(text[start : start + _FEWEST], []).append((place, start))
 
     def find(self, ours: Sequence[str]) -> Iterator[Found]:
         """Yield what is found."""
@@ -187,13 +185,13 @@ class _Words:
 
     def _runs(self, row: int, ours: str) -> Iterator[Found]:
         """Yield the texts of theirs of which ``ours`` holds a long enough run."""
-        for length in self._lengths:
-            for start in range(len(ours) - length + 1):
-                for place, their_start in self._starts.get(ours[start : start + length], ()):
-                    theirs = self._theirs[place]
-                    run = _common_run(ours, start, theirs, their_start)
-                    if run >= _wanted(len(theirs)):
-                        yield row, self._numbers[place], 100 * run / len(theirs), "run"
+        pieces = (ours[start : start + _FEWEST] for start in range(len(ours) - _FEWEST + 1))
+        for start, places in enumerate(map(self._starts.get, pieces)):
+            for place, their_start in places or ():
+                theirs = self._theirs[place]
+                run = _common_run(ours, start, theirs, their_start)
+                if run >= _wanted(len(theirs)):
+                    yield row, self._numbers[place], 100 * run / len(theirs), "run"
 
 
 def _allowed(words: int) -> int:

@@ -53,7 +53,7 @@ _CALLED_CARD = re.compile(r"(?i)\b(?:card|visa|master ?card|amex|debit|credit|ka
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]){11,30}")
 _CALLED_IBAN = re.compile(r"(?i)\biban\b\W{0,3}(?:(?:is|number|no)\W{1,2}){0,2}$")
 
-_PIN_NAME = re.compile(r"(?i)\b(?:pin|passcode|otp|tan|cv[vc]|security|one)")
+_PIN_NAMES = ("pin", "passcode", "otp", "tan", "cvv", "cvc", "security code", "one-time", "one time")
 _PIN = re.compile(r"\d{3,8}(?![\w-]|[.:,]\d)")
 _CALLED_PIN = re.compile(
     r"(?i)\b(?:(?:pin|passcode|otp|tan|cvv2?|cvc2?|security code|one[- ]time (?:code|password))(?: code| number)?)\b"
@@ -86,7 +86,7 @@ _IDS = (
     _id(r"(?:19|20)?\d{6}[-+]\d{4}", personnummer.is_valid),
     _id(r"\d{6}[-+A-FYXWVU]\d{3}[0-9A-Z]", hetu.is_valid),
     _id(r"756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}", ahv.is_valid),
-    _id(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}", nn.is_valid),
+    _id(r"\d{2}\.\d{2}\.\d{2}-\d{3}[. ]\d{2}", nn.is_valid),
     _id(r"\d{17}[0-9X]", ric.is_valid),
     _id(r"\d{11}", pesel.is_valid, "pesel"),
     _id(r"\d{9}|\d{4}\.\d{2}\.\d{3}", bsn.is_valid, "bsn", "burgerservicenummer", "sofi"),
@@ -109,7 +109,7 @@ _SSN = (
     _id(r"\d{3}-\d{2}-\d{4}", ssn.is_valid),
     _id(r"\d{3}[ -]?\d{2}[ -]?\d{4}", lambda _: True, "ssn", "social security"),
 )
-_WITHIN = re.compile(r"[\w.-]")
+_NUMBER = re.compile(r"(?<![\w.-])[\dXYZ](?=[ ]?\d|-\d{7})")  # where one of these may begin
 _IP = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?![\w:]|\.\d)")
 
 
@@ -117,7 +117,8 @@ def personal_data(text: str, kinds: frozenset[str], regions: Sequence[str] = REG
     """Yield where ``text`` says something of these kinds; national telephone numbers are looked for in these regions."""
     if "email" in kinds and "@" in text:
         yield from _emails(text)
-    if "pin" in kinds and _PIN_NAME.search(text):
+    lower = text.lower()
+    if "pin" in kinds and any(name in lower for name in _PIN_NAMES):
         yield from (
             Span(*match.span(), "pin") for match in _PIN.finditer(text) if called(_CALLED_PIN, text, match.start())
         )
@@ -174,12 +175,12 @@ def _ibans(text: str) -> Iterator[Span]:
 
 def _ids(text: str, ids: Sequence[_Id], kind: str) -> Iterator[Span]:
     lower = text.lower()
-    for one in ids:
-        if one.names and not any(name in lower for name in one.names):
-            continue
-        for match in one.written.finditer(text):
-            begins = match.start() == 0 or not _WITHIN.match(text, match.start() - 1)
-            if begins and (one.called is None or called(one.called, text, match.start())) and one.valid(match[0]):
+    likely = [one for one in ids if not one.names or any(name in lower for name in one.names)]
+    for number in _NUMBER.finditer(text):
+        start = number.start()
+        for one in likely:
+            match = one.written.match(text, start)
+            if match and (one.called is None or called(one.called, text, start)) and one.valid(match[0]):
                 yield Span(*match.span(), kind)
 
 
