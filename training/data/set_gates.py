@@ -85,7 +85,7 @@ def find_leaks(rows: Sequence[Row], cases: Sequence[Case], near: float) -> list[
     for leak in leaking_texts([text for _, text in ours], [text for _, text in theirs], near):
         found = RowLeak(ours[leak.index][0], theirs[leak.evaluation][0], leak)
         other = closest.get(found.row.source)
-        if other is None or leak.similarity > other.leak.similarity:
+        if other is None or _closeness(leak) > _closeness(other.leak):
             closest[found.row.source] = found
     return list(closest.values())
 
@@ -139,6 +139,11 @@ def _most(counts: Sequence[int], share: float) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def _closeness(leak: Leak) -> tuple[float, bool]:
+    """Return what orders leaks: of two that are as close, the one that is simpler to see."""
+    return leak.similarity, leak.how == "equal"
 
 
 def _texts(prompt: Prompt) -> Iterator[str]:
