@@ -7,8 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from modelgate_training.data.leaks import Leak, find_leaks, leaking_texts
-from modelgate_training.data.rows import Row
+from modelgate_training.data.leaks import Leak, leaking_texts
 
 MESSAGE = "My invoice from last Tuesday shows a tax line that I have never seen before"
 OTHER = "The window freezes whenever I try to print a page with a very long number"
@@ -157,11 +156,16 @@ def test_nothing_leaks_where_nothing_is(texts: list[str], evaluations: list[str]
     assert leaking_texts(texts, evaluations, 90.0) == []
 
 
-def test_a_sentence_names_both_rows() -> None:
-    """Of rows, the message says which is what to which."""
-    ours, theirs = (
-        Row(name, "task", text, "{}", {}, name, f"{name}.jsonl:3")
-        for name, text in (("train", MESSAGE.replace("tax", "fee")), ("golden", MESSAGE))
-    )
-    (leak,) = find_leaks([ours], [theirs], 99.0)
-    assert str(leak).startswith("train.jsonl:3 has 93 % of the words of golden.jsonl:3: 'My invoice from")
+@pytest.mark.parametrize(
+    ("text", "verb"),
+    [
+        (MESSAGE, "equals"),
+        (MESSAGE + "s", "is 99 % equal to"),
+        (MESSAGE.replace("invoice", "little old"), "has 88 % of the words of"),
+        (f"{OTHER} {MESSAGE} {OTHER}", "holds 100 % of"),
+    ],
+)
+def test_the_verb_says_how(text: str, verb: str) -> None:
+    """A leak says what stands between the names of the two rows."""
+    (leak,) = leaking_texts([text], [MESSAGE], 95.0)
+    assert leak.verb == verb

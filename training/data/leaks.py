@@ -24,12 +24,8 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 from tqdm import tqdm
 
-from .duplicates import near_duplicates
 from .normal import normalise
-from .rows import Row
 from .shingles import equal_share, least_share, signatures
-
-__all__ = ["Leak", "RowLeak", "drop_duplicates", "find_leaks", "leaking_texts", "normalise"]
 
 How = Literal["equal", "letters", "words", "run"]
 Found = tuple[int, int, float, How]  # a text of ours, one of theirs, how close in percent, by which rule
@@ -126,7 +122,6 @@ class _Letters:
         )
         best = similarity.argmax(axis=1)
         for place in np.flatnonzero(similarity[np.arange(len(rows)), best]).tolist():
-            # A text that is not equal has no 100 percent, however rounded; the texts cut short have.
             yield rows[place], numbers[int(best[place])], float(similarity[place, best[place]]), "letters"
 
     def _compare_long(self, ours: dict[int, str], rows: Sequence[int]) -> Iterator[Found]:
@@ -214,36 +209,3 @@ def _common_run(one: str, start: int, other: str, other_start: int) -> int:
     while ahead < longest and one[start + ahead] == other[other_start + ahead]:
         ahead += 1
     return back + ahead
-
-
-@dataclass(frozen=True, slots=True)
-class RowLeak:
-    """Hold a training row, the evaluation row that gives it away, and the leak."""
-
-    row: Row
-    evaluation: Row
-    leak: Leak
-
-    def __str__(self) -> str:
-        return f"{self.row.source} {self.leak.verb} {self.evaluation.source}: {_short(self.row.input)}"
-
-
-def find_leaks(rows: Sequence[Row], evaluations: Sequence[Row], near: float) -> list[RowLeak]:
-    """Return :func:`leaking_texts` of the rows' inputs, with the rows."""
-    leaks = leaking_texts([row.input for row in rows], [row.input for row in evaluations], near)
-    return [RowLeak(rows[leak.index], evaluations[leak.evaluation], leak) for leak in leaks]
-
-
-def drop_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Row, str]]]:
-    """Keep the first of rows whose inputs say the same; return the kept ones, and the others with the reason."""
-    found = {one.index: rows[one.kept] for one in near_duplicates([row.input for row in rows], 100.0)}
-    others = []
-    for index, kept in found.items():
-        kind = "duplicate of" if kept.expected == rows[index].expected else "contradicts"
-        others.append((rows[index], f"{kind} {kept.source}"))
-    return [row for index, row in enumerate(rows) if index not in found], others
-
-
-def _short(text: str, width: int = 70) -> str:
-    """Return the beginning of a text, quoted."""
-    return repr(text if len(text) <= width else f"{text[: width - 1]}…")
