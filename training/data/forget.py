@@ -88,12 +88,14 @@ def forget(config: Config, names: Sequence[str]) -> Forgotten:
             f"name {unknown[0]} of {len(names)} is no id, person or group of a row in "
             f"{', '.join(file.name for file in source_files(run))}, and was not forgotten before; nothing was changed"
         )
-    mark_forgotten(run.registry, _lasting(hashes, found), [one.content for one in found if one.content])
-    removed: dict[str, int] = {}
-    for path in dict.fromkeys(one.file.path for one in found):
-        ours = [one for one in found if one.file.path == path]
-        _remove(path, [(one.first, one.last) for one in ours])
-        removed[ours[0].file.name] = len(ours)
+    try:
+        mark_forgotten(run.registry, _lasting(hashes, found), [one.content for one in found if one.content])
+        removed = _remove_all(found)
+    except OSError as error:
+        raise StageError(
+            f"{error.filename}: {error.strerror}; the list of what was forgotten is written first, every file whole or "
+            f"not at all: give the same command again"
+        ) from None
     forgotten = Forgotten(removed, tuple(used.runs), tuple(used.versions), tuple(used.copies))
     _print(forgotten)
     return forgotten
@@ -170,6 +172,16 @@ def _prepared(path: Path) -> list[Row]:
 def _names_in(line: dict[str, object]) -> set[str]:
     """Return the hashes of the names in a rejected row."""
     return {name_hash(str(line[key])) for key in ("id", "group", "person") if line.get(key)}
+
+
+def _remove_all(found: Sequence[_Found]) -> dict[str, int]:
+    """Take the rows out of their files; return how many by file."""
+    removed = {}
+    for path in dict.fromkeys(one.file.path for one in found):
+        ours = [one for one in found if one.file.path == path]
+        _remove(path, [(one.first, one.last) for one in ours])
+        removed[ours[0].file.name] = len(ours)
+    return removed
 
 
 def _remove(path: Path, lines: Sequence[tuple[int, int]]) -> None:
