@@ -69,7 +69,12 @@ _PEM = re.compile(
 def credentials(text: str, kinds: frozenset[str]) -> Iterator[Span]:
     """Yield where ``text`` holds a key or token of these kinds."""
     for form in _FORMS:
-        if form.kind in kinds and any(hint in text for hint in form.hints):
+        for hint in form.hints:
+            if hint in text:
+                break
+        else:
+            continue
+        if form.kind in kinds:
             for match in form.written.finditer(text):
                 if not _within_word(text, match.start()):
                     yield Span(*match.span(), form.kind)

@@ -65,19 +65,22 @@ _CALLED_PIN = re.compile(
 class _Id:
     """Hold how a number of a kind is written, how it is checked, and by which names it must be called, if by any."""
 
+    kind: str
     written: re.Pattern[str]
     valid: Callable[[str], bool]
     names: tuple[str, ...] = ()
     called: re.Pattern[str] | None = None
 
 
-def _id(written: str, valid: Callable[[str], bool], *names: str) -> _Id:
+def _id(written: str, valid: Callable[[str], bool], *names: str, kind: str = "national_id") -> _Id:
     called = re.compile(rf"(?i)\b(?:{'|'.join(names)})\b[^\d\n]{{0,24}}$") if names else None
-    return _Id(re.compile(rf"(?:{written})(?![\w-]|\.\d)"), valid, names, called)
+    return _Id(kind, re.compile(rf"(?:{written})(?![\w-]|\.\d)"), valid, names, called)
 
 
 # Numbers of digits alone, which every tenth number of their length is, need their name.
 _IDS = (
+    _id(r"\d{3}-\d{2}-\d{4}", ssn.is_valid, kind="ssn"),
+    _id(r"\d{3}[ -]?\d{2}[ -]?\d{4}", lambda _: True, "ssn", "social security", kind="ssn"),
     _id(r"\d{8}-?[A-Z]", dni.is_valid),
     _id(r"[XYZ]-?\d{7}-?[A-Z]", nie.is_valid),
     _id(r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", nir.is_valid),
@@ -97,17 +100,10 @@ _IDS = (
     _id(r"\d{4}[ -]?\d{4}[ -]?\d{4}", aadhaar.is_valid, "aadhaar", "aadhar", "uidai"),
     _id(r"\d{3}[ -]?\d{3}[ -]?\d{3}", sin.is_valid, "sin", "social insurance"),
 )
-_ID_DIGITS = re.compile(
-    r"\d{6}|\d\d[A-Za-z]\d\d[A-Za-z]|\d{3}[ .-]\d{3}|756[ .]|\d\d\.\d\d\.\d\d-|[12] \d\d \d\d |\d{4}[ -]\d{4}"
-)
 # Those that begin with letters are looked for where the digits in their middle are.
 _LETTERED_IDS = (
     (re.compile(r"\d\d[A-Za-z]\d\d[A-Za-z]\d{3}[A-Za-z](?!\w)"), 6, codicefiscale.is_valid),
     (re.compile(r"\d{6}[HM][A-Z]{5}[0-9A-Z]\d(?!\w)"), 4, curp.is_valid),
-)
-_SSN = (
-    _id(r"\d{3}-\d{2}-\d{4}", ssn.is_valid),
-    _id(r"\d{3}[ -]?\d{2}[ -]?\d{4}", lambda _: True, "ssn", "social security"),
 )
 _NUMBER = re.compile(r"(?<![\w.-])[\dXYZ](?=[ ]?\d|-\d{7})")  # where one of these may begin
 _IP = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?![\w:]|\.\d)")
@@ -130,15 +126,8 @@ def personal_data(text: str, kinds: frozenset[str], regions: Sequence[str] = REG
         yield from _cards(text)
     if "iban" in kinds:
         yield from _ibans(text)
-    if "ssn" in kinds:
-        yield from (span for span in _ids(text, _SSN, "ssn") if not is_numbered(text, span.start))
-    if "national_id" in kinds and _ID_DIGITS.search(text):
-        yield from _ids(text, _IDS, "national_id")
-        for written, before, valid in _LETTERED_IDS:
-            for match in written.finditer(text):
-                start = match.start() - before
-                if start >= 0 and (start == 0 or not text[start - 1].isalnum()) and valid(text[start : match.end()]):
-                    yield Span(start, match.end(), "national_id")
+    if kinds & {"ssn", "national_id"}:
+        yield from (span for span in _ids(text, lower) if span.kind in kinds)
     if "phone" in kinds:
         yield from telephone_numbers(text, regions)
 
@@ -173,15 +162,22 @@ def _ibans(text: str) -> Iterator[Span]:
                 yield Span(match.start(), match.start() + (digits.end() if digits else len(match[0])), "iban")
 
 
-def _ids(text: str, ids: Sequence[_Id], kind: str) -> Iterator[Span]:
-    lower = text.lower()
-    likely = [one for one in ids if not one.names or any(name in lower for name in one.names)]
+def _ids(text: str, lower: str) -> Iterator[Span]:
+    likely = [one for one in _IDS if not one.names or any(name in lower for name in one.names)]
     for number in _NUMBER.finditer(text):
         start = number.start()
         for one in likely:
             match = one.written.match(text, start)
-            if match and (one.called is None or called(one.called, text, start)) and one.valid(match[0]):
-                yield Span(*match.span(), kind)
+            if match is None or (one.called and not called(one.called, text, start)) or not one.valid(match[0]):
+                continue
+            # Numbers of customers and orders may be written like those of persons in the United States.
+            if one.kind != "ssn" or one.called or not is_numbered(text, start):
+                yield Span(*match.span(), one.kind)
+    for written, before, valid in _LETTERED_IDS:
+        for match in written.finditer(text):
+            start = match.start() - before
+            if start >= 0 and (start == 0 or not text[start - 1].isalnum()) and valid(text[start : match.end()]):
+                yield Span(start, match.end(), "national_id")
 
 
 def _addresses(text: str) -> Iterator[Span]:

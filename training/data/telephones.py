@@ -38,7 +38,21 @@ _NAMES = (
     r"\b(?:(?:tele|mobile |cell ?)?phone|tel|mobile|cell|call|ring|fax|whatsapp|sms|text|handy|telefon|mobil|signal"
     r"|my number)\b"
 )
-_NAMED = re.compile(rf"(?i){_NAMES}")
+_HINTS = (
+    "phone",
+    "tel",
+    "mobil",
+    "cell",
+    "call",
+    "ring",
+    "fax",
+    "whatsapp",
+    "sms",
+    "text",
+    "handy",
+    "signal",
+    "number",
+)
 _CALLED = re.compile(
     rf"(?i){_NAMES}"
     r"(?:[ .:#=\"']|number|no\b|nr\b|is\b|me\b|us\b|at\b|on\b|under\b|my\b|back\b){0,12}$"
@@ -57,7 +71,8 @@ def telephone_numbers(text: str, regions: Sequence[str] = REGIONS) -> Iterator[S
             in_use = not _NORTH_AMERICAN.fullmatch(match[0])
             if not in_use or any(_parsed(match[0], region, in_use=True) for region in regions):
                 yield Span(*match.span(), "phone")
-    if not _NAMED.search(text):
+    lower = text.lower()
+    if not any(hint in lower for hint in _HINTS):
         return
     for match in _SUBSCRIBER.finditer(text):
         if called(_CALLED, text, match.start()) and not _NOT_DIALLED.match(match[0]):
