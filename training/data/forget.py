@@ -22,14 +22,6 @@ from .masking import RowMasker, name_hash
 from .rows import Row, read_prepared
 from .sources import SourceFile, source_files
 
-HELP = """\
-Take every row whose id, person or group is named out of the training files, keep its hash so that prepare rejects it if it
-comes back, and list the runs and dataset versions that used it: models trained on them must be trained again. A row without
-an id is called by its file and line, as error messages do. All other lines stay as they are, byte for byte. The evaluation
-suites are not searched.
-
-writes: the files of data.train, and registry/forgotten.jsonl (hashes, no names)"""
-
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from pytest_modelgate.records import Message
 
-from ..config import Data
 from .formats import Draft, Names
 from .privacy import Masker
 
@@ -43,11 +42,6 @@ class RowMasker:
         self._masker = None if privacy == "off" else Masker()
         self.found: Counter[str] = Counter()
         self.rows = 0
-
-    @classmethod
-    def of(cls, data: Data) -> RowMasker:
-        """Return the masker that a configuration asks for."""
-        return cls(data.privacy)
 
     def mask(self, draft: Draft) -> tuple[Draft, tuple[str, ...]]:
         """Return a draft without what is to be masked, and the kinds that were found."""
