@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from .data.judged.config import JudgedData
+
 
 def _listed(value: Any) -> Any:
     """Let one name stand where a list of names is meant."""
@@ -81,6 +83,9 @@ class Data(Section):
 
     train: Annotated[tuple[Source, ...], BeforeValidator(_sources)] = Field(
         default=(), description="files of rows: paths, or tables with path, format, task, columns, …"
+    )
+    judged: JudgedData | None = Field(
+        default=None, description="rows made of several models' answers and their judges' scores, step by step"
     )
     leaks: Literal["refuse", "drop"] = Field(
         default="refuse", description="what to do with a row that is, or nearly is, an evaluation row"

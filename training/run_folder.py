@@ -105,7 +105,10 @@ class RunFolder:
     @cached_property
     def train_files(self) -> list[Path]:
         """Return the files that rows are read from."""
-        return find_files([source.path for source in self.config.data.train], self.root, "data.train")
+        judged = self.config.data.judged
+        paths = [source.path for source in self.config.data.train]
+        paths += [] if judged is None else [source.path for source in judged.sources.values()]
+        return find_files(paths, self.root, "data.train")
 
     @property
     def local_base(self) -> Path | None:
@@ -155,7 +158,7 @@ class RunFolder:
             return []
         found = _differences(begun["made_of"], self.made_of(stage))
         if mark is not None:
-            found += [f"{self._name(path)} is gone" for path in self.outputs(stage) if not path.is_file()]
+            found += [f"{self.name_of(path)} is gone" for path in self.outputs(stage) if not path.is_file()]
         return found
 
     def mark(self, stage: str) -> dict[str, Any] | None:
@@ -182,7 +185,7 @@ class RunFolder:
 
     def finish(self, stage: str, seconds: float, facts: dict[str, Any]) -> None:
         """Mark the stage as complete."""
-        outputs = {self._name(path): self._hashes.sha256(path) for path in self._written(stage)}
+        outputs = {self.name_of(path): self._hashes.sha256(path) for path in self._written(stage)}
         mark = {"made_of": self.made_of(stage), "outputs": outputs, "seconds": round(seconds, 1), "facts": facts}
         _write(self._mark_path(stage), mark)
         self._begun_path(stage).unlink(missing_ok=True)
@@ -212,7 +215,7 @@ class RunFolder:
         for code in _CODE[stage]:
             parts[f"program {code}"] = _code_digest(code)
         for path in self._read_by(stage):
-            parts[f"file {self._name(path)}"] = self._hashes.sha256(path)
+            parts[f"file {self.name_of(path)}"] = self._hashes.sha256(path)
         if stage == "prepare":
             parts["tasks of the gates file"] = digest(self.tasks.tables)
         return parts
@@ -241,7 +244,7 @@ class RunFolder:
             value = value[key]
         yield from flatten(section, value)
 
-    def _name(self, path: Path) -> str:
+    def name_of(self, path: Path) -> str:
         """Return a path as a reader knows it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 

@@ -103,9 +103,9 @@ class SourceReader:
         elif self._source.format == "csv" and path.suffix == ".jsonl":
             raise ConfigError(f"{name}: format csv is for .csv files")
         for line in read_lines(path, name):
-            yield line, self._row(line, f"{name}:{line.number}", is_table=is_table)
+            yield line, self.row(line, f"{name}:{line.number}", is_table=is_table)
 
-    def _row(self, line: Line, source: str, *, is_table: bool) -> Draft | Unreadable:
+    def row(self, line: Line, source: str, *, is_table: bool) -> Draft | Unreadable:
         """Make a row of a line, or say why it is none."""
         record = line.record
         if record is None:

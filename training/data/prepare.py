@@ -25,7 +25,7 @@ from .rejected import Rejections
 from .row_gates import RejectedRowError, RowGates, row_record, token_counts
 from .rows import Row, write_rows
 from .set_gates import RowLeak, find_copies, find_leaks, find_near_copies, find_surplus, missed_quotas
-from .sources import SourceFile, source_files
+from .sources import JudgedRows, SourceFile, all_sources
 from .split import sample, split
 from .summary import summary_lines
 
@@ -65,7 +65,7 @@ def prepare(run: RunFolder) -> dict[str, Any]:
     data = run.config.data
     for path in (run.train_rows, run.validation_rows):
         path.unlink(missing_ok=True)
-    files = source_files(run)
+    files = all_sources(run)
     # A base that is made from these rows has no tokenizer yet; what an earlier run left behind must not count.
     tokenizer = None if run.config.base.scratch is not None else run.base_tokenizer()
     found, masker = _Findings(), RowMasker(data.privacy)
@@ -85,7 +85,7 @@ def prepare(run: RunFolder) -> dict[str, Any]:
         entry = {
             "rows": len(train),
             "validation": len(held_back),
-            "files": described_files((file.name, file.path) for file in files),
+            "files": described_files((run.name_of(path), path) for path in run.train_files),
             **{name: facts[name] for name in ("kinds", "licences", "rejected")},
             "masked": facts["masked"]["kinds"],
         }
@@ -105,7 +105,7 @@ def fit_inputs(run: RunFolder, rows: Sequence[Row], tokenizer: Any | None) -> li
 
 
 def _read(
-    run: RunFolder, files: Sequence[SourceFile], gates: RowGates, masker: RowMasker, found: _Findings
+    run: RunFolder, files: Sequence[SourceFile | JudgedRows], gates: RowGates, masker: RowMasker, found: _Findings
 ) -> list[Row]:
     """Return the rows that pass the gates which need nothing but the row."""
     forgotten = read_forgotten(run.registry)
