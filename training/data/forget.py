@@ -30,7 +30,8 @@ class Forgotten:
     """
     Hold what was forgotten.
 
-    ``removed``: the number of rows by file. ``runs`` were trained on such rows, ``versions`` of the data hold them;
+    ``removed``: the number of rows by file; ``made``: of those that stand in no file but are made from others, which
+    ``prepare`` rejects from now on. ``runs`` were trained on such rows, ``versions`` of the data hold them;
     ``copies`` are files of runs in which they still stand.
     """
 
@@ -38,13 +39,18 @@ class Forgotten:
     runs: tuple[str, ...]
     versions: tuple[str, ...]
     copies: tuple[str, ...]
+    made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Hold a row to be removed: on which lines it stands, which names it has, and hashes of what it says and said masked."""
+    """
+    Hold a row to be removed: on which lines it stands, which names it has, and hashes of what it says, as is and masked.
 
-    file: SourceFile
+    ``file`` is None where the row stands in no file but is made from others.
+    """
+
+    file: SourceFile | None
     first: int
     last: int
     names: frozenset[str]
@@ -78,7 +84,7 @@ def forget(config: Config, names: Sequence[str]) -> Forgotten:
     if unknown := [number for number, one in enumerate(hashes, start=1) if one not in known]:
         raise StageError(
             f"name {unknown[0]} of {len(names)} is no id, person or group of a row in "
-            f"{', '.join(file.name for file in source_files(run))}, and was not forgotten before; nothing was changed"
+            f"{', '.join(path.name for path in run.train_files)}, and was not forgotten before; nothing was changed"
         )
     try:
         mark_forgotten(run.registry, _lasting(hashes, found), [one.content for one in found if one.content])
@@ -88,7 +94,8 @@ def forget(config: Config, names: Sequence[str]) -> Forgotten:
             f"{error.filename}: {error.strerror}; the list of what was forgotten is written first, every file whole or "
             f"not at all: give the same command again"
         ) from None
-    forgotten = Forgotten(removed, tuple(used.runs), tuple(used.versions), tuple(used.copies))
+    made = sum(one.file is None for one in found)
+    forgotten = Forgotten(removed, tuple(used.runs), tuple(used.versions), tuple(used.copies), made)
     _print(forgotten)
     return forgotten
 
@@ -97,7 +104,8 @@ def _find(run: RunFolder, hashes: frozenset[str]) -> Iterator[_Found]:
     """Yield the rows of the training files with one of these names, also those that could not be learned from."""
     masker = RowMasker(run.config.data.privacy)
     for file in source_files(run):
-        for line, row in file.reader.read(file.path, file.name):
+        # A file from which all rows were taken is no mistake here.
+        for line, row in file.reader.read(file.path, file.name) if isinstance(file, SourceFile) else file.read():
             names = (row.names.id, row.names.group, row.names.person, row.source)
             met = hashes & {name_hash(name) for name in names if name is not None}
             if not met:
@@ -107,12 +115,12 @@ def _find(run: RunFolder, hashes: frozenset[str]) -> Iterator[_Found]:
                 content = content_hash(row.task, row.prompt, row.expected)
                 safe, _ = masker.mask(row)
                 masked = content_hash(safe.task, safe.prompt, safe.expected)
-            yield _Found(file, line.number, line.last, met, content, masked)
+            yield _Found(file if isinstance(file, SourceFile) else None, line.number, line.last, met, content, masked)
 
 
 def _lasting(hashes: Sequence[str], found: Sequence[_Found]) -> list[str]:
     """Return the names that still mean the same when lines have moved: not those of places in files."""
-    places = {name_hash(f"{one.file.name}:{one.first}") for one in found}
+    places = {name_hash(f"{one.file.name}:{one.first}") for one in found if one.file is not None}
     return [one for one in hashes if one not in places]
 
 
@@ -169,10 +177,10 @@ def _names_in(line: dict[str, object]) -> set[str]:
 def _remove_all(found: Sequence[_Found]) -> dict[str, int]:
     """Take the rows out of their files; return how many by file."""
     removed = {}
-    for path in dict.fromkeys(one.file.path for one in found):
-        ours = [one for one in found if one.file.path == path]
-        _remove(path, [(one.first, one.last) for one in ours])
-        removed[ours[0].file.name] = len(ours)
+    for file in dict.fromkeys(one.file for one in found if one.file is not None):
+        lines = [(one.first, one.last) for one in found if one.file == file]
+        _remove(file.path, lines)
+        removed[file.name] = len(lines)
     return removed
 
 
@@ -204,7 +212,11 @@ def _print(forgotten: Forgotten) -> None:
     """Say what was done, and what is left to do."""
     for name, count in forgotten.removed.items():
         print(f"forget: {count} row{'s' if count > 1 else ''} removed from {name}")
-    if not forgotten.removed:
+    if forgotten.made:
+        print(
+            f"forget: {forgotten.made} rows that data.judged makes are rejected from now on; take the records out of its files"
+        )
+    if not forgotten.removed and not forgotten.made:
         print("forget: no training file holds such rows (any more); prepare rejects them if they come back")
     for version in forgotten.versions:
         print(f"forget: dataset version {version[:12]} holds such rows")
