@@ -7,6 +7,7 @@ Each is looked at before it gets its name: a name promises less than it says.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,43 @@ def describe(path: Path) -> dict[str, Any]:
     Return what a GGUF file holds.
 
     ``bytes``; ``quantization``, its label; ``bits_per_weight`` as stored; ``tensor_types``, how many tensors have each
-    type; ``fallback_share``, as :func:`fallback_share` counts it.
+    type; ``fallback_share``, as :func:`fallback_share` counts it. An adapter has no label.
     """
-    facts = read_facts(path)
+    try:
+        facts = read_facts(path)
+    except StageError:
+        if (adapter := _describe_adapter(path)) is None:
+            raise
+        return adapter
     return {
         "bytes": facts.size_bytes,
         "quantization": facts.quantization,
         "bits_per_weight": round(facts.bits_per_weight, 2),
         "tensor_types": {name: use.count for name, use in sorted(facts.tensor_types.items())},
         "fallback_share": None if facts.fallback_share is None else round(facts.fallback_share, 4),
+    }
+
+
+def _describe_adapter(path: Path) -> dict[str, Any] | None:
+    """Return what a LoRA file holds; None for any other file."""
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(str(path))
+        kind = reader.fields["general.type"].contents()
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+    if kind != "adapter":
+        return None
+    types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
+    bits = 8 * sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    weights = max(1, sum(int(tensor.n_elements) for tensor in reader.tensors))
+    return {
+        "bytes": path.stat().st_size,
+        "quantization": None,
+        "bits_per_weight": round(bits / weights, 2),
+        "tensor_types": dict(sorted(types.items())),
+        "fallback_share": None,
     }
 
 

@@ -8,6 +8,7 @@ not written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,12 +41,15 @@ class Generation(Protocol):
         """Return the context in tokens."""
 
 
-def write_modelfile(gguf: Path, target: Path, generation: Generation, system: str | None) -> dict[str, Any]:
+def write_modelfile(
+    gguf: Path, target: Path, generation: Generation, system: str | None, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
     """
     Write a Modelfile for ``gguf``, which lies beside ``target``, or none where a translation is not certain.
 
-    ``system``: the system text that is always to be given, None where a caller sends it. Returns the facts: ``written``; if
-    not, ``reason``; else the family, the verified conversations, the stop tokens, and notes on what a caller must know.
+    ``system``: the system text that is always to be given, None where a caller sends it. ``remarks``: what a caller must know
+    besides. Returns the facts: ``written``; if not, ``reason``; else the family, the verified conversations, the stop
+    tokens, and notes: the remarks, and what the translation asks of a caller.
     A Modelfile of an earlier run is taken away first.
     """
     target.unlink(missing_ok=True)
@@ -61,7 +65,7 @@ def write_modelfile(gguf: Path, target: Path, generation: Generation, system: st
         return {"written": False, "reason": problem}
     if system is not None and SYSTEM_GIVEN in form.refused:
         return {"written": False, "reason": "its chat template refuses a system text, and the task has one"}
-    notes = []
+    notes = list(remarks)
     if form.trims:
         notes.append("The GGUF's own template takes white space off the ends of messages; send them without.")
     if system is not None and SYSTEM_BLANKS not in form.verified:
