@@ -26,7 +26,7 @@ from .tuning.metrics import MetricsLog
 STAGES = ("prepare", "base", "baseline", "train", "merge", "export", "quantize", "card")
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
-    "prepare": ("data",),
+    "prepare": ("data", "training.max_length"),
     "base": ("base",),
     "baseline": ("baseline", "export.base"),
     "train": ("quantization", "lora", "training"),
@@ -224,12 +224,24 @@ class RunFolder:
         """Return the files that a stage reads, beside what earlier stages wrote."""
         judging = [*self.tasks.suite_files, *self.tasks.prompt_files]
         if stage == "prepare":
-            return [*self.train_files, *judging]
+            forgotten = [] if self.registry is None else [self.registry / "forgotten.jsonl"]
+            return [
+                *self.train_files,
+                *judging,
+                *self._tokenizer_files(),
+                *(path for path in forgotten if path.is_file()),
+            ]
         if stage in {"baseline", "card"}:
             return [self.tasks.path, *judging]
         if stage in {"base", "train"} and not self.config.base.scratch and self.local_base is not None:
             return sorted(path for path in self.local_base.iterdir() if path.is_file())
         return []
+
+    def _tokenizer_files(self) -> list[Path]:
+        """Return the files of a base that lies here by which rows are counted and rendered."""
+        folder = None if self.config.base.scratch else self.local_base
+        names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+        return [] if folder is None else [folder / name for name in names if (folder / name).is_file()]
 
     def _written(self, stage: str) -> list[Path]:
         """Return the files that a stage wrote: whole folders of those that it names one of."""
