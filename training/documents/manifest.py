@@ -1,43 +1,67 @@
-"""Write down what a run was made of and what it made. The file is written last: where it stands, the run is complete."""
+"""
+Write down what a run was made of, what it made, and how that was judged.
+
+The file is written last of all: where it stands, the run is complete.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pytest_modelgate.identity import FileHashes
+from pytest_modelgate.machine import describe_machine
+
 from ..config_file import config_sha256
+from ..errors import StageError
+from ..evaluation import Evaluation
 from ..export.converter import converter_sha256
+from ..export.gguf import describe
+from ..export.tokenizer_files import one_template
 from ..run_folder import STAGES, RunFolder, library_version
 
 _LIBRARIES = (
     *("pytest-modelgate", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
-    *("llama-cpp-python", "gguf", "numpy", "rapidfuzz"),
+    *("llama-cpp-python", "gguf", "numpy", "scipy", "rapidfuzz", "datasketch", "huggingface_hub", "trl", "datasets"),
 )
 
 
-def write_manifest(run: RunFolder) -> None:
-    """Write ``manifest.json``."""
+def build_manifest(
+    run: RunFolder,
+    base_folder: Path,
+    evaluation: Evaluation | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """
+    Return the manifest of a candidate.
+
+    ``base_folder``: where the base lies, whether it was made here or not. ``evaluation``: how the gate judged the candidate;
+    None while it has still to. ``more``: further sections, such as what the run cost.
+    """
     config = run.config
-    marks = {stage: run.mark(stage) or {} for stage in STAGES}
-    files = [run.base_gguf] if config.export.base else []
-    files += [run.f16, *(path for _, path in run.quantised())]
+    facts = {stage: run.facts(stage) for stage in STAGES}
+    hashes = FileHashes(run.path / "stages" / "hashes.json")
     scratch = config.base.scratch
-    manifest = {
+    template = one_template(base_folder)
+    return {
+        "run": config.output,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": config.model_dump(mode="json"),
         "config_sha256": config_sha256(config),
         "data": {
-            "version": _dataset_version(run),
-            "train": [_file(path, run.root) for path in run.train_files],
-            "suites": [_file(path, run.root) for path in run.suite_files],
-            "system": run.system,
-            **marks["prepare"]["facts"],
+            "version": None,
+            **facts["prepare"],
+            "train": [_file(path, run.root, hashes) for path in run.train_files],
+            "gates": _file(run.tasks.path, run.root, hashes),
+            "suites": [_file(path, run.root, hashes) for path in run.tasks.suite_files],
+            "prompts": [_file(path, run.root, hashes) for path in run.tasks.prompt_files],
         },
+        "tasks": run.tasks.tables,
         "seeds": {
             "data": config.data.seed,
             "base": scratch.seed if scratch else None,
@@ -45,40 +69,66 @@ def write_manifest(run: RunFolder) -> None:
         },
         "libraries": {name: library_version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
-        "machine": {"processor": platform.machine(), "threads": len(os.sched_getaffinity(0))},
-        "converter_sha256": converter_sha256(),
-        "base": {**marks["base"]["facts"], "files": _folder(run.base)},
-        "adapter": {"files": _folder(run.adapter)},
-        "gguf": [_file(path, run.path) | _described(marks, path.name) for path in files],
-        "training": marks["train"]["facts"],
-        "merge": marks["merge"]["facts"],
-        "seconds": {stage: mark["seconds"] for stage, mark in marks.items()},
+        "machine": describe_machine(),
+        "converter_sha256": _converter(),
+        "chat_template_sha256": hashlib.sha256(template.encode("utf-8")).hexdigest(),
+        "base": {**facts["base"], "files": _folder(base_folder, hashes)},
+        "baseline": facts["baseline"],
+        "adapter": {"files": _folder(run.adapter, hashes)},
+        "gguf": [_file(path, run.path, hashes) | _described(path) for path in gguf_files(run)],
+        "training": facts["train"],
+        "merge": facts["merge"],
+        "export": facts["export"],
+        "quantize": facts["quantize"],
+        "seconds": {stage: mark["seconds"] for stage in STAGES if (mark := run.mark(stage))},
+        "evaluation": None if evaluation is None else evaluation.to_json(),
+        **(more or {}),
     }
-    partial = run.manifest.with_name(".partial-manifest.json")
-    partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(run.manifest)
 
 
-def _dataset_version(run: RunFolder) -> str:
-    """Return the version of the training data: a hash of what stands in its files, whatever they are called."""
-    digests = sorted(_file(path, run.root)["sha256"] for path in run.train_files)
-    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
+def gguf_files(run: RunFolder) -> list[Path]:
+    """Return the GGUF files of a run that are there: the untuned base, 16 bits, quantised, the adapter alone."""
+    wanted = [run.base_gguf, run.f16, *(path for _, path in run.quantised()), run.lora_gguf]
+    return [path for path in wanted if path.is_file()]
 
 
-def _file(path: Path, root: Path) -> dict[str, Any]:
+def render(manifest: Mapping[str, Any]) -> str:
+    """Return the text of a manifest's file."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def text_sha256(text: str) -> str:
+    """Return the sha256 of a text as it is written into a file."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text so that it is there whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def _converter() -> str | None:
+    """Return the hash of the converter's archive; None where it was taken away after the export."""
+    try:
+        return converter_sha256()
+    except StageError:
+        return None
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Return what a GGUF file holds: its label, real bits per weight, types of tensors, and share that fell back."""
+    return {key: value for key, value in describe(path).items() if key != "bytes"}
+
+
+def _file(path: Path, root: Path, hashes: FileHashes) -> dict[str, Any]:
     """Return a file's name, size and hash."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-    return {"file": name, "bytes": path.stat().st_size, "sha256": digest}
+    return {"file": name, "bytes": path.stat().st_size, "sha256": hashes.sha256(path)}
 
 
-def _folder(folder: Path) -> list[dict[str, Any]]:
-    """Return the files of a folder, or nothing if the model lies elsewhere."""
-    return [_file(path, folder) for path in sorted(folder.glob("*")) if path.is_file()]
-
-
-def _described(marks: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return what the stage that wrote a GGUF file found in it."""
-    described: dict[str, Any] = marks["export"]["facts"].get(name) or marks["quantize"]["facts"].get(name) or {}
-    return {key: value for key, value in described.items() if key != "bytes"}
+def _folder(folder: Path, hashes: FileHashes) -> list[dict[str, Any]]:
+    """Return every file of a model's folder; hidden ones are none of its own."""
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return [_file(path, folder, hashes) for path in files]

@@ -2,27 +2,78 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+from pytest_modelgate.identity import hash_file
+
+from ..errors import StageError
 from ..run_folder import RunFolder
+from .finish import SETTINGS
+from .manifest import render, text_sha256, write_text
+
+SUMMARY = "evaluation/summary.md"
+PUBLISHED = "published"
+"""The manifest's last section: the files as they lie in the folder, and the sha256 of the manifest without it."""
 
 
 def publish(run: RunFolder, folder: Path) -> None:
-    """Put base, adapter, GGUF files and, last, the manifest into ``folder``; other files there stay as they are."""
+    """
+    Put the candidate into ``folder``; other files there stay as they are.
+
+    It is the base where it was made here, the adapter, what was quantised (the 16-bit file only where nothing was), the
+    Modelfile, the card, the loss curve, the gate's summary, and, last, the manifest. An adapter whose base lies in a folder
+    names it as seen from its new place. Raises StageError for a run that is not complete.
+    """
+    try:
+        manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise StageError(
+            f"publish: {run.manifest}: no manifest: the run is not complete; modelgate-train card …"
+        ) from None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / run.manifest.name).unlink(missing_ok=True)
-    for source in (run.base, run.adapter):
-        if source.is_dir():
-            shutil.rmtree(folder / source.name, ignore_errors=True)
-            shutil.copytree(source, folder / source.name)
-    gguf = [run.f16, *(path for _, path in run.quantised())]
-    if run.config.export.base:
-        gguf.insert(0, run.base_gguf)
-    for path in gguf:
-        shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(run.manifest, folder / run.manifest.name)
-    published = [folder / path.name for path in gguf]
-    published += [path for name in (run.base.name, run.adapter.name) for path in (folder / name).glob("*")]
-    size = sum(path.stat().st_size for path in published)
-    print(f"publish: {folder}, {size / 1e6:.1f} MB")
+    written = []
+    for source in [run.base] * (run.config.base.scratch is not None) + [run.adapter]:
+        shutil.rmtree(folder / source.name, ignore_errors=True)
+        shutil.copytree(source, folder / source.name)
+        written += [path for path in (folder / source.name).rglob("*") if path.is_file()]
+    _name_base(run, folder / run.adapter.name)
+    for path in _single_files(run):
+        target = folder / path.relative_to(run.path)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+        written.append(target)
+    manifest[PUBLISHED] = {
+        "files": [_file(path, folder) for path in sorted(written)],
+        "manifest_sha256": text_sha256(run.manifest.read_text(encoding="utf-8")),
+    }
+    write_text(folder / run.manifest.name, render(manifest))
+    size = sum(path.stat().st_size for path in written)
+    print(f"publish: {len(written) + 1} files, {size / 1e6:.1f} MB, in {folder}")
+
+
+def _single_files(run: RunFolder) -> list[Path]:
+    """Return the files that are published, those that there are."""
+    quantised = [path for _, path in run.quantised()]
+    wanted = [*(quantised or [run.f16]), run.lora_gguf, run.modelfile, run.card, run.loss_curve, run.path / SETTINGS]
+    return [path for path in [*wanted, run.path / SUMMARY] if path.is_file()]
+
+
+def _name_base(run: RunFolder, adapter: Path) -> None:
+    """Let a published adapter find its base, where that lies in a folder."""
+    base = adapter.parent / run.base.name if run.config.base.scratch is not None else run.local_base
+    if base is None:
+        return
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = Path(os.path.relpath(base.resolve(), adapter.resolve())).as_posix()
+    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _file(path: Path, folder: Path) -> dict[str, Any]:
+    """Return a file's name, size and hash."""
+    return {"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": hash_file(path)}
