@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gguf import GGUFReader
 from modelgate_training.config import Config
 from modelgate_training.data.rows import Row, write_rows
 from modelgate_training.errors import StageError
-from modelgate_training.export import steps
+from modelgate_training.export import gguf, steps
 from modelgate_training.export.gguf import describe
 from modelgate_training.export.merge import merge_adapter
 from modelgate_training.run_folder import RunFolder
@@ -96,10 +97,17 @@ def test_an_adapter_becomes_files(run: RunFolder, capsys: pytest.CaptureFixture[
     assert "quantize: Modelfile for tiny-Q4_K_M.gguf: its ChatML template" in said
 
 
-def test_the_base_is_exported_beside_it(run: RunFolder) -> None:
-    """The untuned base's file holds the committed one's tensors."""
+def test_the_base_is_exported_beside_it(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The untuned base is converted in the candidate's type, and what the file holds is said by its name."""
+    asked: list[str] = []
+
+    def copying(_script: str, target: Path, arguments: Sequence[str], **_: Any) -> None:
+        asked.extend(arguments)
+        shutil.copyfile(BASE_F16, target)
+
+    monkeypatch.setattr(gguf, "run_converter", copying)
     facts = steps.export_base(run, BASE)
-    assert tensors(run.base_gguf) == tensors(BASE_F16)
+    assert asked == [str(BASE), "--outtype", "f16"]
     assert facts == {run.base_gguf.name: describe(run.base_gguf)}
 
 
