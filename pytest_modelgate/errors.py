@@ -14,7 +14,8 @@ Hold every error that a user can meet.
     ├── JournalError            a journal cannot be read or written
     └── EngineError             the engine or the harness is at fault, never the model
         ├── EngineStartError    the engine could not load its target
-        └── EngineDiedError     the engine's process died or hung; names the signal
+        ├── EngineDiedError     the engine's process died or hung; names the signal
+        └── InputTooLongError   an input is longer than its task allows, and may not or cannot be shortened
 """
 
 from __future__ import annotations
@@ -79,3 +80,7 @@ class EngineStartError(EngineError):
 
 class EngineDiedError(EngineError):
     """Report an engine process that died or stopped answering."""
+
+
+class InputTooLongError(EngineError):
+    """Report an input that is longer than its task allows and is not shortened."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,11 @@ def hash_file(path: Path) -> str:
 
 
 def messages_digest(request: Request) -> str:
-    """Return the hash of what the model is asked."""
-    if request.messages is not None:
-        return digest([[message.role, message.content] for message in request.messages])
-    return digest(list(request.prompt_ids or ()))
+    """Return the hash of what the model is asked, the rule for a long input included where there is one."""
+    if request.messages is None:
+        return digest(list(request.prompt_ids or ()))
+    turns = [[message.role, message.content] for message in request.messages]
+    return digest(turns if request.input_span is None else {"turns": turns, "input_span": asdict(request.input_span)})
 
 
 def generation_key(identity: str, request: Request, decoding: Mapping[str, Any]) -> str:

@@ -67,6 +67,7 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
         finish_reason=generation.finish_reason,
         prompt_tokens=generation.prompt_tokens,
         output_tokens=generation.output_tokens,
+        input_tokens_dropped=generation.input_tokens_dropped,
         min_margin=min(generation.margins, default=None),
         replayed=replayed,
     )

@@ -19,6 +19,12 @@ Outcome = Literal["passed", "missed", "failed", "error"]
 FinishReason = Literal["stop", "length"]
 """``stop``: the model ended its turn itself; ``length``: it was cut off at ``max_tokens``."""
 
+LongInputWay = Literal["cut", "condense", "refuse"]
+"""What is done with an input that is too long (see :mod:`pytest_modelgate.truncation`)."""
+
+MARKER = "[... {count} left out ...]"
+"""What stands where something was left out; ``{count}`` becomes ``37 lines``."""
+
 _FINISH_REASONS = frozenset(get_args(FinishReason))
 _NUMBERS = frozenset({int, float})
 _LARGEST = 1e300
@@ -33,12 +39,38 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class LongInput:
+    """
+    Say how many tokens a task's input may have, and how a longer one is made to fit.
+
+    ``tokens`` are counted by the tokenizer of the model that is asked. ``chunk``: for ``condense``, the size in tokens
+    of the pieces of which each keeps something.
+    """
+
+    tokens: int
+    how: LongInputWay
+    chunk: int | None = None
+    marker: str = MARKER
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpan:
+    """Say where a case's input stands in the messages, in characters of one turn, and the rule that it must obey."""
+
+    rule: LongInput
+    turn: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """
     Ask an engine for one generation.
 
     ``key`` comes back with the answer. Exactly one of ``messages`` and ``prompt_ids`` is given; ``draft`` is a
-    guess of the answer that an engine may verify instead of decoding token by token.
+    guess of the answer that an engine may verify instead of decoding token by token. ``input_span``: what of the
+    messages an engine with a tokenizer makes fit before it renders them; None where the task has no rule for it.
     """
 
     key: str
@@ -46,6 +78,7 @@ class Request:
     messages: tuple[Message, ...] | None = None
     prompt_ids: tuple[int, ...] | None = None
     draft: str | None = None
+    input_span: InputSpan | None = None
 
     def to_json(self) -> Json:
         """Return the request as primitives."""
@@ -56,12 +89,14 @@ class Request:
         """Rebuild a request from :meth:`to_json`'s value."""
         messages = data.get("messages")
         prompt_ids = data.get("prompt_ids")
+        span = data.get("input_span")
         return cls(
             key=data["key"],
             max_tokens=data["max_tokens"],
             messages=None if messages is None else tuple(Message(**message) for message in messages),
             prompt_ids=None if prompt_ids is None else tuple(prompt_ids),
             draft=data.get("draft"),
+            input_span=None if span is None else InputSpan(**span | {"rule": LongInput(**span["rule"])}),
         )
 
 
@@ -72,7 +107,8 @@ class Generation:
 
     ``token_ids``, ``logprobs`` (natural logarithm of the chosen token's probability) and ``margins`` (distance of
     the two best logits) have one entry for each generated token, the end-of-generation token included; ``ends`` the
-    number of characters of ``text`` up to and with each token, empty where the engine cannot tell. Times are seconds
+    number of characters of ``text`` up to and with each token, empty where the engine cannot tell.
+    ``input_tokens_dropped``: by how many tokens the case's input was shortened to fit its task's rule. Times are seconds
     from the moment the engine took the request up; ``ttft_s`` is the time to the first token.
     """
 
@@ -86,6 +122,7 @@ class Generation:
     output_tokens: int = 0
     ttft_s: float = 0.0
     total_s: float = 0.0
+    input_tokens_dropped: int = 0
 
     def to_json(self) -> Json:
         """Return the generation as primitives."""
@@ -109,7 +146,13 @@ class Generation:
         generation = cls(**values)
         if not isinstance(generation.text, str) or generation.finish_reason not in _FINISH_REASONS:
             raise ValueError("text must be text, and finish_reason 'stop' or 'length'")
-        counts = (generation.prompt_tokens, generation.output_tokens, generation.ttft_s, generation.total_s)
+        counts = (
+            generation.prompt_tokens,
+            generation.output_tokens,
+            generation.input_tokens_dropped,
+            generation.ttft_s,
+            generation.total_s,
+        )
         for numbers in (generation.token_ids, generation.logprobs, generation.margins, generation.ends, counts):
             # Whole sequences at once: a journal of thousands of generations has millions of numbers.
             if not _NUMBERS.issuperset(map(type, numbers)) or not all(
@@ -177,8 +220,9 @@ class Record:
     score's name (``schema``, ``exact``, ``field.<name>``, ``quality``) to a number from 0 to 1; a score that does not
     apply is absent. ``labels`` maps a field to its expected and its given label, as text. ``confidences`` maps a field
     to the probability that the model gave its label. ``counts`` maps a name to counts that are summed over cases, such
-    as true positives, false positives and false negatives of a field. ``error`` is set, and everything judged is
-    empty, when the engine gave no generation.
+    as true positives, false positives and false negatives of a field. ``input_tokens_dropped``: what of the input the
+    model was not shown, 0 for nothing. ``error`` is set, and everything judged is empty, when the engine gave no
+    generation.
     """
 
     target: str
@@ -203,6 +247,7 @@ class Record:
     finish_reason: FinishReason | None = None
     prompt_tokens: int = 0
     output_tokens: int = 0
+    input_tokens_dropped: int = 0
     min_margin: float | None = None
     replayed: bool = False
     error: str | None = None

@@ -103,9 +103,15 @@ class Release:
 
     def request(self, case: Case, target: Target, repeat: int = 0) -> Request:
         """Return what ``target`` is asked for ``case``; its key is ``suite/id``, with ``#n`` for a repeat."""
-        messages = self.tasks[case.task].messages(case, target.system)
+        task = self.tasks[case.task]
+        messages = task.messages(case, target.system)
         key = f"{case.suite}/{case.id}" + (f"#{repeat}" if repeat else "")
-        return Request(key, self.gates_file.generation.max_tokens, messages=messages)
+        return Request(
+            key,
+            self.gates_file.generation.max_tokens,
+            messages=messages,
+            input_span=task.input_span(case, messages),
+        )
 
 
 def load_release(
@@ -120,6 +126,7 @@ def load_release(
     hashes = FileHashes(None if out is None else out / "hashes.json")
     targets = tuple(prepare_target(spec, rules.gates_file.generation, hashes, n_threads) for spec in specs)
     _check_controls(rules, targets)
+    _check_long_inputs(rules, targets)
     reviews = rules.gates_file.root / rules.gates_file.review.file
     evidence = {
         target.id: gather_evidence(target, reviews, hashes) for target in targets if target.spec.role == "model"
@@ -164,3 +171,17 @@ def _check_controls(rules: Rules, targets: tuple[Target, ...]) -> None:
             if name not in controls and near:
                 where = rules.gates_file.where("gates", gate.name)
                 raise GatesFileError(f"{where} uplift_over: no control {name!r}{near}; given are {', '.join(controls)}")
+
+
+def _check_long_inputs(rules: Rules, targets: tuple[Target, ...]) -> None:
+    """Find a limit that no target's context holds: longer inputs would still be errors of the engine."""
+    max_tokens = rules.gates_file.generation.max_tokens
+    for name, task in rules.tasks.items():
+        for target in targets:
+            n_ctx = target.settings.n_ctx
+            has_context = not target.is_replay and target.function is None
+            if has_context and task.long_input is not None and task.long_input.tokens + max_tokens >= n_ctx:
+                raise GatesFileError(
+                    f"{rules.gates_file.where('tasks', name, 'long_input')} tokens {task.long_input.tokens} and max_tokens "
+                    f"{max_tokens} leave no room for the prompt in n_ctx {n_ctx} of {target.id}: lower tokens or raise n_ctx"
+                )

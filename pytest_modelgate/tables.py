@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pytest_modelgate.records import MARKER, LongInputWay
+
 DEFAULT_SUITES = {
     "golden": ["golden/*.jsonl"],
     "adversarial": ["adversarial/*.jsonl"],
@@ -102,17 +104,40 @@ class ColumnsTable(Table):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
+class LongInputTable(Table):
+    """
+    Say how many ``tokens`` a case's input may have, and how a longer one is made to fit.
+
+    ``chunk``: tokens of the pieces of which ``how = "condense"`` keeps something each. ``marker``: the line that stands
+    where something was left out, as the model knows it from its training.
+    """
+
+    tokens: int = Field(ge=1)
+    how: LongInputWay
+    chunk: int | None = Field(default=None, ge=1)
+    marker: str = MARKER
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LongInputTable:
+        if self.chunk is not None and self.how != "condense":
+            raise ValueError(f'chunk is only read with how = "condense", got how = "{self.how}"')
+        if not self.marker.strip() or "\n" in self.marker:
+            raise ValueError(f"marker must be one line of text, got {self.marker!r}")
+        return self
+
+
 class TaskTable(Table):
     """
     Describe one job of the model and the contract of its output: what every kind has.
 
-    ``system`` and ``prompt`` name text files; a prompt holds ``{input}`` where the case's input goes. ``contracts``
-    names users' own checks. ``release_gates = "default"`` adds the published gates of the kind, ``target`` is then the
+    ``system`` and ``prompt`` name text files; a prompt holds ``{input}`` where the case's input goes. ``long_input``: what
+    is done with an input that is too long. ``contracts`` names users' own checks. ``release_gates = "default"`` adds the published gates of the kind, ``target`` is then the
     least value of its primary metric.
     """
 
     system: str | None = None
     prompt: str | None = None
+    long_input: LongInputTable | None = None
     contracts: Names = ()
     columns: ColumnsTable = ColumnsTable()
     release_gates: Literal["none", "default"] = "none"

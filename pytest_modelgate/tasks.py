@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pytest_modelgate.errors import GatesFileError
 from pytest_modelgate.gates_file import GatesFile
 from pytest_modelgate.identity import digest, hash_file
 from pytest_modelgate.kinds import Kind, make_kind
-from pytest_modelgate.records import Json, Message
+from pytest_modelgate.records import InputSpan, Json, LongInput, Message
 from pytest_modelgate.tables import JsonTaskTable, RubricTable, TaskTable, ToolCallTable
 
 INPUT, TOOLS = "{input}", "{tools}"
@@ -32,7 +32,7 @@ class Task:
     """
     Hold one job of the model.
 
-    ``judge`` is its kind's. ``checks``: named checks of the parsed output, empty where any JSON value will do.
+    ``judge`` is its kind's. ``long_input``: the rule for inputs that are too long. ``checks``: named checks of the parsed output, empty where any JSON value will do.
     ``contracts``: users' own checks of the output's text. ``rules``: digests of what decides whether an answer is
     right, by name; two runs are comparable where they are equal.
     """
@@ -43,6 +43,7 @@ class Task:
     system: str | None
     prompt: str | None
     leaks: LeakFinder
+    long_input: LongInput | None = None
     checks: dict[str, ValueCheck] = field(default_factory=dict)
     contracts: dict[str, TextCheck] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
@@ -68,6 +69,19 @@ class Task:
         if system is None or turns[0].role == "system":
             return turns
         return (Message("system", system), *turns)
+
+    def input_span(self, case: Case, messages: Sequence[Message]) -> InputSpan | None:
+        """
+        Return where the input of ``case`` stands in ``messages``, if the task has a rule for long ones.
+
+        Of a whole chat the input is the last user turn; a chat without one has none.
+        """
+        turn = max((place for place, message in enumerate(messages) if message.role == "user"), default=None)
+        if self.long_input is None or turn is None:
+            return None
+        has_prompt = self.prompt is not None and isinstance(case.prompt, str)
+        before, _, after = (self.prompt or "").partition(INPUT) if has_prompt else ("", "", "")
+        return InputSpan(self.long_input, turn, len(before), len(messages[turn].content) - len(after))
 
     def reject(self, case: Case) -> str | None:
         """Say why ``case`` breaks the task's own rules, or return None."""
@@ -127,6 +141,7 @@ def _load_task(gates_file: GatesFile, name: str, table: TaskTable) -> Task:
         system=system,
         prompt=prompt,
         leaks=LeakFinder("\n".join(text for text in (system, prompt) if text)),
+        long_input=None if table.long_input is None else LongInput(**table.long_input.model_dump()),
         checks=checks,
         contracts=contracts,
         rules=rules,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.identity import FileHashes, digest, generation_key, hash_file, messages_digest
-from pytest_modelgate.records import Message, Request
+from pytest_modelgate.records import InputSpan, LongInput, Message, Request
 from pytest_modelgate.runner import journal_key
 from pytest_modelgate.specs import TargetSpec
 from pytest_modelgate.targets import _identity
@@ -129,6 +130,16 @@ def test_generation_key_differs_for_every_part() -> None:
     assert len(set(keys.values())) == len(keys)
     assert generation_key("t", Request("other/name", 64, messages=ASKED.messages), GREEDY) == keys["same"]
     assert generation_key("t", Request("k", 64, messages=ASKED.messages, draft="guess"), GREEDY) == keys["same"]
+
+
+def test_generation_key_follows_the_rule_for_long_inputs() -> None:
+    """What is left out of a long input is part of what is asked; a task without a rule keeps its old keys."""
+    rules = (LongInput(9, "cut"), LongInput(8, "cut"), LongInput(9, "condense"), LongInput(9, "condense", 3))
+    spans = [*(InputSpan(rule, 1, 0, 1) for rule in rules), InputSpan(LongInput(9, "cut", marker="…"), 1, 0, 1)]
+    asked = [replace(ASKED, input_span=span) for span in spans]
+
+    assert len({generation_key("t", request, GREEDY) for request in (ASKED, *asked)}) == len(asked) + 1
+    assert messages_digest(ASKED) == digest([["system", "s"], ["user", "u"]])
 
 
 def test_journal_key_is_of_a_greedy_generation() -> None:

@@ -29,6 +29,7 @@ LAYERS = (
         "contracts.tool_calls",
         "contracts.tools",
         "contracts.user",
+        "truncation",
     ),
     ("cases", "detectors", "detectors.*", "metrics", "metrics.*"),
     ("kinds", "kinds.*", "paired", "quarantine"),

@@ -24,7 +24,7 @@ from pytest_modelgate.engines.adapter_files import (
     read_template,
     resolve_base,
 )
-from pytest_modelgate.engines.adapter_model import LoadedModel, first_line
+from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, first_line
 from pytest_modelgate.errors import EngineStartError
 from pytest_modelgate.records import EngineInfo, Failure, Json, Request
 
@@ -80,21 +80,21 @@ class AdapterEngine:
     def generate(self, requests: Sequence[Request]) -> Iterator[Result]:
         """Yield refusals first, then the results of each batch as it finishes."""
         model = self._load()
-        ready: list[tuple[Request, list[int]]] = []
+        ready: list[tuple[Request, Prompt]] = []
         for request in requests:
             prompt = model.encode(request)
             if isinstance(prompt, Failure):
                 yield request.key, prompt
             else:
                 ready.append((request, prompt))
-        ready.sort(key=lambda pair: (len(pair[1]), pair[0].max_tokens))
+        ready.sort(key=lambda pair: (len(pair[1].ids), pair[0].max_tokens))
         for start in range(0, len(ready), self._batch_size):
             batch = ready[start : start + self._batch_size]
             for request, _ in batch:
                 self.on_started(request.key)
-            rows = model.decode([prompt for _, prompt in batch], [request.max_tokens for request, _ in batch])
+            rows = model.decode([prompt.ids for _, prompt in batch], [request.max_tokens for request, _ in batch])
             for (request, prompt), row in zip(batch, rows, strict=True):
-                yield request.key, model.result(len(prompt), row)
+                yield request.key, model.result(prompt, row)
 
     def peak_rss_bytes(self) -> int | None:
         """Return the largest resident memory of this process."""

@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from pytest_modelgate.errors import EngineError
+from pytest_modelgate.errors import EngineError, InputTooLongError
 from pytest_modelgate.records import Failure, FinishReason, Generation, Message, Request
+from pytest_modelgate.truncation import fit_request
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "Row", "first_line"]
+__all__ = ["LoadedModel", "Prompt", "Row", "first_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Hold a prompt's token ids, and by how many tokens its input was shortened."""
+
+    ids: Sequence[int]
+    input_tokens_dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -73,15 +82,21 @@ class LoadedModel:
         """Return how many tokens prompt and answer may have together."""
         return self.n_ctx if self.max_positions is None else min(self.n_ctx, self.max_positions)
 
-    def encode(self, request: Request) -> list[int] | Failure:
-        """Return the prompt's token ids, or why the request cannot be run."""
+    def encode(self, request: Request) -> Prompt | Failure:
+        """Return the prompt, its input made to fit its task's rule, or why the request cannot be run."""
         try:
-            ids = self.tokenise(request.messages or ()) if request.prompt_ids is None else list(request.prompt_ids)
+            if request.prompt_ids is None:
+                messages, dropped = fit_request(request, lambda text: len(self._ids(text)))
+                prompt = Prompt(self.tokenise(messages), dropped)
+            else:
+                prompt = Prompt(request.prompt_ids)
+        except InputTooLongError as error:
+            return Failure("refused", str(error))
         except (TemplateError, TypeError, ValueError) as error:
             # TypeError: text that is not valid Unicode, or a template that trips over a message.
             return Failure("refused", f"the messages cannot be rendered and tokenised: {first_line(error)}")
-        reason = self._refusal(ids, request.max_tokens)
-        return ids if reason is None else Failure("refused", reason)
+        reason = self._refusal(prompt.ids, request.max_tokens)
+        return prompt if reason is None else Failure("refused", reason)
 
     def tokenise(self, messages: Sequence[Message]) -> list[int]:
         """Render messages with the chat template and tokenise the text as it stands: it holds its own BOS."""
@@ -128,7 +143,7 @@ class LoadedModel:
                 positions = (positions[:, -1:] + 1).clamp(max=self.limit - 1)
         return rows
 
-    def result(self, prompt_tokens: int, row: Row) -> Generation | Failure:
+    def result(self, prompt: Prompt, row: Row) -> Generation | Failure:
         """Turn a finished row into what is reported."""
         if row.finish_reason is None:
             return Failure(
@@ -146,10 +161,11 @@ class LoadedModel:
             logprobs=tuple(row.logprobs),
             margins=tuple(row.margins),
             ends=(*ends, *([len(text)] if row.finish_reason == "stop" else [])),
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=len(prompt.ids),
             output_tokens=len(row.token_ids),
             ttft_s=row.ttft_s,
             total_s=row.total_s,
+            input_tokens_dropped=prompt.input_tokens_dropped,
         )
 
     def _text(self, ids: Sequence[int]) -> str:

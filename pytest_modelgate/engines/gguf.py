@@ -16,7 +16,8 @@ from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineDiedError, EngineError
 from pytest_modelgate.gguf_file import read_gguf_facts
-from pytest_modelgate.records import EngineInfo, Failure, FinishReason, Generation, Request
+from pytest_modelgate.records import EngineInfo, Failure, FinishReason, Generation, Message, Request
+from pytest_modelgate.truncation import fit_request
 
 __all__ = ["GgufEngine", "text_decoder"]
 
@@ -25,7 +26,8 @@ class GgufEngine:
     """
     Decode greedily, one request after the other, each in an empty context: the order of requests changes nothing.
 
-    The prompt is rendered with the file's own template and tokenised without adding anything. Generation ends at any
+    An input that is too long for its task's rule is shortened first, counted by the file's own tokenizer. The prompt is
+    rendered with the file's own template and tokenised without adding anything. Generation ends at any
     end-of-generation token, whose text is left out; every other special token is written into the text by its name,
     so that a broken end of turn can be seen. ``on_started`` is called with a request's key when its turn comes. A
     request's ``draft`` is not used.
@@ -93,7 +95,7 @@ class GgufEngine:
     def _answer(self, model: LlamaModel, request: Request) -> Generation:
         """Run one request; raise EngineError with the reason where it cannot be run."""
         started = time.perf_counter()
-        prompt = self._prompt(model, request)
+        prompt, input_tokens_dropped = self._prompt(model, request)
         model.clear()
         decoder = text_decoder()
         text = ""
@@ -130,16 +132,23 @@ class GgufEngine:
             output_tokens=len(tokens),
             ttft_s=ttft_s,
             total_s=time.perf_counter() - started,
+            input_tokens_dropped=input_tokens_dropped,
         )
 
-    def _prompt(self, model: LlamaModel, request: Request) -> Sequence[int]:
-        """Return the token ids of a request's prompt, checked against vocabulary and context."""
+    def _prompt(self, model: LlamaModel, request: Request) -> tuple[Sequence[int], int]:
+        """
+        Return the token ids of a request's prompt, checked against vocabulary and context.
+
+        With them comes by how many tokens the input was shortened.
+        """
+        dropped = 0
         if request.prompt_ids is not None:
             prompt: Sequence[int] = request.prompt_ids
             if not all(0 <= token < model.n_vocab for token in prompt):
                 raise EngineError(f"prompt_ids holds a token outside the vocabulary of {model.n_vocab}")
         else:
-            prompt = model.tokenize(self._rendered(request))
+            messages, dropped = fit_request(request, lambda text: len(model.tokenize(_encoded(text))))
+            prompt = model.tokenize(self._rendered(messages))
         if not prompt:
             raise EngineError("the prompt is empty")
         if len(prompt) + request.max_tokens > model.n_ctx:
@@ -147,23 +156,28 @@ class GgufEngine:
                 f"prompt is {len(prompt)} tokens and max_tokens {request.max_tokens}, "
                 f"together more than n_ctx {model.n_ctx}: raise n_ctx or shorten the case"
             )
-        return prompt
+        return prompt, dropped
 
-    def _rendered(self, request: Request) -> bytes:
-        """Render a request's messages with the file's template."""
+    def _rendered(self, messages: Sequence[Message]) -> bytes:
+        """Render messages with the file's template."""
         if not self._facts.chat_template:
             raise EngineError("the file holds no chat template (tokenizer.chat_template)")
         text = render(
             self._facts.chat_template,
-            request.messages or (),
+            messages,
             bos_token=self._facts.bos_token,
             eos_token=self._facts.eos_token,
         )
-        try:
-            return text.encode()
-        except UnicodeEncodeError as error:
-            code = ord(text[error.start])
-            raise EngineError(f"the prompt holds the lone surrogate U+{code:04X}, which is no valid text") from None
+        return _encoded(text)
+
+
+def _encoded(text: str) -> bytes:
+    """Return what llama.cpp takes for ``text``."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise EngineError(f"the prompt holds the lone surrogate U+{code:04X}, which is no valid text") from None
 
 
 def text_decoder() -> codecs.IncrementalDecoder:

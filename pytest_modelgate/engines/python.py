@@ -1,8 +1,9 @@
 """
 Answer with a Python function: a deterministic control, such as a keyword rule or a classic classifier.
 
-The function gets the messages as ``[{"role", "content"}, ...]`` and returns the answer's text. It runs in this process
-and is never taken from the journal: what it imports may change without its own file changing.
+The function gets the messages as ``[{"role", "content"}, ...]`` and returns the answer's text. A long input is given to it
+whole, whatever the task's rule: it has neither a tokenizer nor a context. It runs in this process and is never taken
+from the journal: what it imports may change without its own file changing.
 """
 
 from __future__ import annotations

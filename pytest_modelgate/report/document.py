@@ -118,7 +118,10 @@ def _case(record: Record) -> Json:
         "input",
         "error",
     )
-    return {"id": record.case} | {name: data[name] for name in keep}
+    cut = (
+        {"input_cut": True, "input_tokens_dropped": record.input_tokens_dropped} if record.input_tokens_dropped else {}
+    )
+    return {"id": record.case} | {name: data[name] for name in keep} | cut
 
 
 def _performance(outcome: RunOutcome, measured: Performance) -> Json:

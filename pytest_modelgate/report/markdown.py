@@ -21,6 +21,7 @@ from pytest_modelgate.report.words import (
     cause_text,
     compared_text,
     counted,
+    cuts_text,
     figure_text,
     interval_text,
     latency_text,
@@ -65,6 +66,7 @@ def _lines(outcome: RunOutcome) -> Iterator[str]:
     if outcome.accepted is not None:
         yield from (markdown(outcome.accepted, 500), "")
     yield from _gates(outcome.gates)
+    yield from _cuts(outcome)
     yield from _arms(compare_arms(outcome))
     yield from _changes(outcome)
     yield from _noise(outcome)
@@ -95,6 +97,12 @@ def _gates(gates: Sequence[GateResult]) -> Iterator[str]:
     if origins := dict.fromkeys(gate.origin for gate in gates if gate.origin):
         yield f"ᵖ {markdown(', '.join(origins))}, added by `release_gates`; a gate of the same name changes it."
         yield ""
+
+
+def _cuts(outcome: RunOutcome) -> Iterator[str]:
+    """Yield how many inputs no model was shown whole."""
+    cuts = {target.id: cuts_text(outcome, target.id) for target in outcome.release.targets}
+    yield from _listed(f"inputs cut for {code(target)}: {text}" for target, text in cuts.items() if text)
 
 
 def _arms(arms: Sequence[Arm]) -> Iterator[str]:

@@ -32,6 +32,8 @@ def describe_miss(record: Record) -> Iterator[str]:
     if record.error is None:
         yield f"  got       {plain(record.output, SHOWN) or '(nothing)'}"
     yield f"  input     {plain(record.input, SHOWN)}"
+    if record.input_tokens_dropped:
+        yield f"  cut       {record.input_tokens_dropped} tokens of the input were left out"
 
 
 def worst_first(records: list[Record]) -> list[Record]:

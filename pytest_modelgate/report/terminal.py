@@ -17,6 +17,7 @@ from pytest_modelgate.report.words import (
     case_changes_text,
     cause_text,
     compared_text,
+    cuts_text,
     figure_text,
     interval_text,
     latency_text,
@@ -92,6 +93,8 @@ def _target_lines(outcome: RunOutcome) -> Iterator[Line]:
     errors = {found.target: found for found in analyse_errors(outcome)}
     for target in outcome.release.targets:
         yield _cases_line(outcome, target), ""
+        if cuts := cuts_text(outcome, target.id):
+            yield f"  inputs cut: {cuts}", ""
         found = errors.get(target.id)
         if found is None or not found.missed:
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pytest_modelgate.gates import GateResult
 from pytest_modelgate.report.arms import Arm, Figure
 from pytest_modelgate.report.changes import Changes, TargetChanges
@@ -96,6 +98,14 @@ def case_changes_text(changes: Changes) -> str:
     named = {"new": changes.new_cases, "removed": changes.removed, "edited": changes.edited}
     parts = [f"{len(keys)} {word}" for word, keys in named.items() if keys]
     return f"cases: {', '.join(parts)}" if parts else ""
+
+
+def cuts_text(outcome: RunOutcome, target: str) -> str:
+    """Return how many inputs were shortened for a target, in each suite; nothing where none was."""
+    records = outcome.of(target)
+    cases = Counter(record.suite for record in records)
+    cuts = Counter(record.suite for record in records if record.input_tokens_dropped)
+    return ", ".join(f"{n} of {cases[suite]} ({suite})" for suite, n in cuts.items())
 
 
 def cause_text(cluster: Cluster, outcome: RunOutcome) -> str:

@@ -19,7 +19,7 @@ import pytest
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.adapter import AdapterEngine, build_id, resolve_base
 from pytest_modelgate.engines.adapter_files import find_files
-from pytest_modelgate.engines.adapter_model import LoadedModel, Row
+from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, Row
 from pytest_modelgate.errors import EngineStartError, MissingExtraError
 from pytest_modelgate.records import Failure, Generation, Message, Request
 
@@ -292,7 +292,7 @@ def test_special_tokens_inside_an_answer_are_shown(folders: Path) -> None:
     model = engine_for(folders / "adapter")._load()
     ids = [model.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "o", "<|im_end|>")]
 
-    result = model.result(5, Row(max_tokens=9, token_ids=ids, finish_reason="stop"))
+    result = model.result(Prompt((1, 2, 3, 4, 5)), Row(max_tokens=9, token_ids=ids, finish_reason="stop"))
 
     assert isinstance(result, Generation)
     assert result.text == "<|im_start|>o"
