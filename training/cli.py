@@ -239,7 +239,10 @@ def _add_forget(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "Remove a person's rows from the training files, and list the runs that used them",
         """\
 Take every row whose id, person or group is named out of the training files, keep its hash so that prepare rejects it if it
-comes back, and list the runs and dataset versions that used it: models trained on them must be trained again.""",
+comes back, and list the runs and dataset versions that used it: models trained on them must be trained again. A row without an
+id is called by its file and line. The suites are not searched.
+
+writes: the files of data.train, registry/forgotten.jsonl""",
     )
     parser.add_argument("names", nargs="+", metavar="ID", help="Id, person or group of rows")
     _add_config(parser)

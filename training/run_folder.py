@@ -32,7 +32,10 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "train": ("quantization", "lora", "training"),
     "merge": (),
     "export": ("export.name", "export.dtype", "export.lora"),
-    "quantize": ("export.quantizations", "export.imatrix", "export.modelfile"),
+    "quantize": (
+        *("export.quantizations", "export.imatrix", "export.modelfile"),
+        *("training.max_length", "data.near"),  # of the texts that the importance matrix is measured on
+    ),
     "card": ("card",),
 }
 """Settings that a stage's output depends on, beside those of the stages that it builds on."""
@@ -52,9 +55,9 @@ _BUILDS_ON: dict[str, tuple[str, ...]] = {
 _CODE: dict[str, tuple[str, ...]] = {
     "prepare": ("data",),
     "base": ("tuning", "data/augment.py"),
-    "baseline": (),
+    "baseline": ("export",),
     "train": ("tuning", "data/augment.py"),
-    "merge": ("export/merge.py",),
+    "merge": ("export/merge.py", "export/base_record.py", "export/tokenizer_files.py"),
     "export": ("export",),
     "quantize": ("export",),
     "card": (),
@@ -82,7 +85,7 @@ class RunFolder:
         self.validation_rows = self.path / "prepared" / "validation.jsonl"
         self.rejected = self.path / "rejected"
         self.base = self.path / "base"
-        self.base_gguf = self.path / "base-f16.gguf"
+        self.base_gguf = self.path / f"base-{config.export.dtype}.gguf"
         self.baseline = self.path / "baseline"
         self.checkpoints = self.path / "checkpoints"
         self.adapter = self.path / "adapter"
@@ -233,6 +236,9 @@ class RunFolder:
             ]
         if stage in {"baseline", "card"}:
             return [self.tasks.path, *judging]
+        if stage == "quantize" and self.config.export.imatrix is not None:
+            calibration = self.config.export.imatrix.calibration
+            return [*find_files(calibration, self.root, "export.imatrix.calibration"), *self.tasks.suite_files]
         if stage in {"base", "train"} and not self.config.base.scratch and self.local_base is not None:
             return sorted(path for path in self.local_base.iterdir() if path.is_file())
         return []

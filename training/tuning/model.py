@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import StageError
+from ..export.base_record import record_base
 from .device import fast_dtype
 from .loading import load_model
 
@@ -75,6 +76,7 @@ def save_adapter(model: Any, config: Config, base: Path, folder: Path) -> None:
     written["base_model_name_or_path"] = os.path.relpath(base, folder) if is_folder else config.base.path
     written["revision"] = config.base.revision
     path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    record_base(partial, base)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
