@@ -68,6 +68,7 @@ def main() -> int:
     if options.one:
         print(json.dumps(measure(options.one)))
         return 0
+    load = os.getloadavg()[0]
     print("".join(f"{column:>14}" for column in COLUMNS))
     found = []
     for rows in options.rows:
@@ -83,7 +84,7 @@ def main() -> int:
             f"{one['rows']} to {other['rows']} rows: {_growth(one, other):.2f} times the time that n log n would take"
         )
     if options.write:
-        options.write.write_text(_document(found), encoding="utf-8")
+        options.write.write_text(_document(found, load), encoding="utf-8")
     return 0 if holds else 1
 
 
@@ -93,10 +94,11 @@ def _growth(one: dict[str, Any], other: dict[str, Any]) -> float:
     return float(other["seconds"] / one["seconds"] / expected)
 
 
-def _document(found: list[dict[str, Any]]) -> str:
+def _document(found: list[dict[str, Any]], load: float) -> str:
     rows = ",\n  ".join(json.dumps(row) for row in found)
     command = "python -m benchmarks.prepare --rows N --write FILE"
-    return f'{{\n "command": "{command}",\n "machine": "{os.cpu_count()} cores",\n "rows": [\n  {rows}\n ]\n}}\n'
+    machine = f"{os.cpu_count()} cores, load {load:.1f} of other work before the run"
+    return f'{{\n "command": "{command}",\n "machine": "{machine}",\n "rows": [\n  {rows}\n ]\n}}\n'
 
 
 def measure(count: int) -> dict[str, Any]:
