@@ -99,6 +99,7 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.mkdir(exist_ok=True)
         self.write_rows("train.jsonl", rows())
         for suite, cases in CASES.items():
             self.write_rows(f"{suite}.jsonl", cases)
@@ -131,6 +132,11 @@ class Project:
         """Write a JSONL file."""
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (self.path / name).write_text(text, encoding="utf-8")
+
+    def read_source(self, name: str) -> list[dict[str, Any]]:
+        """Read a JSONL file beside the configuration."""
+        lines = (self.path / name).read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
 
     def run(self, command: str, *arguments: str) -> int:
         """Write the configuration and run one command with it."""

@@ -20,6 +20,7 @@ from ..tuning.tokenizer import CONTROL_TOKENS
 from .datasets import Forgotten, content_hash, dataset_version, described_files, read_forgotten, register_dataset
 from .formats import Draft, Unreadable
 from .labels import Contradiction, Suspicion, answer_distribution, contradictions, label_report
+from .long_inputs import fit_inputs
 from .masking import RowMasker, name_hash
 from .rejected import Rejections
 from .row_gates import RejectedRowError, RowGates, row_record, token_counts
@@ -45,6 +46,7 @@ class _Findings:
     suspicions: Sequence[Suspicion] = ()
     leaks: Sequence[RowLeak] = ()
     tokens: Sequence[int] = ()
+    cut: int = 0
 
     def stop(self, gate: str, rows: Sequence[Row], stopped: Mapping[str, str]) -> list[Row]:
         """Reject the rows that a gate stopped (source and reason of each); return the others."""
@@ -93,15 +95,6 @@ def prepare(run: RunFolder) -> dict[str, Any]:
     for line in summary_lines(facts):
         print(line)
     return facts
-
-
-def fit_inputs(run: RunFolder, rows: Sequence[Row], tokenizer: Any | None) -> list[Row]:  # noqa: ARG001 - see below
-    """
-    Return the rows with each ``row.prompt`` as the model will be shown it.
-
-    This is the one place where an input that is too long is cut or condensed, by the same code that does it for a case.
-    """
-    return list(rows)
 
 
 def _read(
@@ -167,7 +160,8 @@ def _accept(run: RunFolder, rows: Sequence[Row], tokenizer: Any | None, found: _
     rows = found.stop("leak", rows, {leak.row.source: leak.reason for leak in found.leaks})
     if found.leaks and data.leaks == "refuse":
         raise StageError(_leaks_message(found.leaks))
-    rows = fit_inputs(run, rows, tokenizer)
+    rows, found.cut, too_long = fit_inputs(run.tasks, rows, tokenizer)
+    rows = found.stop("length", rows, too_long)
     if tokenizer is not None:
         rows = _check_lengths(run, rows, tokenizer, found)
     if data.same_answer < 1:
@@ -252,7 +246,7 @@ def _facts(
         "without_licence": dict(missing.most_common()),
         "consent": dict(Counter(row.consent or _NOT_SAID for row in rows).most_common()),
         "labels": {"contradictions": len(found.contradictions), "suspicious": len(found.suspicions)},
-        "length": _lengths(run, found.tokens),
+        "length": _lengths(run, found.tokens) | {"inputs_cut": found.cut},
         "own_instructions": found.own_instructions,
         "answers": answer_distribution(train, run.tasks),
     }

@@ -33,6 +33,8 @@ def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         )
     if facts["own_instructions"]:
         yield f"  {facts['own_instructions']} rows were written for another instruction than the task's"
+    if length["inputs_cut"]:
+        yield f"  inputs cut or condensed by [tasks.NAME.long_input]: {length['inputs_cut']}"
     if length["checked"]:
         yield f"  tokens: median {length['median']:g}, longest {length['longest']}, limit {length['limit']}"
     else:
