@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +76,13 @@ def check_suites(run: RunFolder) -> None:
         )
 
 
-def spec(run: RunFolder, path: Path, **options: Path) -> str:
+def spec(run: RunFolder, path: Path, **options: Path | int) -> str:
     """Return how the gate is told of a file or folder; paths are relative to the gates file's folder."""
-    parts = [
-        _escaped(_relative(run, path)),
-        *(f"{name}={_escaped(_relative(run, at))}" for name, at in options.items()),
-    ]
-    return ",".join(parts)
+
+    def written(value: Path | int) -> str:
+        return _escaped(_relative(run, value)) if isinstance(value, Path) else str(value)
+
+    return ",".join([written(path), *(f"{name}={written(value)}" for name, value in options.items())])
 
 
 def evaluate(
@@ -101,10 +102,7 @@ def evaluate(
     unless ``accept_blocked``.
     """
     folder = run.tasks.path.parent
-    for old in out.parent.glob(f".partial-{out.name}-*"):
-        journals = [*journals, old / JOURNAL]
-    work = out.with_name(f".partial-{out.name}-{os.getpid()}")
-    _start(work, [out / JOURNAL, *journals])
+    work = _start(out, journals)
     arguments = [f"--modelgate-gates={run.tasks.path.name}", f"--modelgate-out={_relative(run, work)}"]
     arguments += [f"--modelgate-model={text},id={name}" for name, text in targets.items()]
     arguments += [f"--modelgate-control={text},id={name}" for name, text in controls.items()]
@@ -117,7 +115,7 @@ def evaluate(
         raise StageError(
             f"the gate gave no verdict (pytest ended with {code}): {_telling_line(kept)}; see {_shown(run, kept)}"
         )
-    _put_in_place(work, out)
+    work.rename(out)
     found = read_evaluation(run, out, base)
     print(f"gate: {_verdict_line(found)}; {_shown(run, out / 'summary.md')}")
     if found.verdict != "passed" and not accept_blocked:
@@ -177,19 +175,22 @@ def measure_speed(run: RunFolder, targets: Mapping[str, str]) -> dict[str, dict[
 # --- One run of pytest -------------------------------------------------------------------------------------------
 
 
-def _start(work: Path, journals: Sequence[Path]) -> None:
+def _start(out: Path, journals: Iterable[Path]) -> Path:
     """
-    Make an empty folder with what earlier runs generated.
+    Return an empty folder to work in, with what earlier runs generated; an earlier verdict is taken away.
 
-    A run that was killed may have left its own process behind: its folder goes, so that it cannot write into this one.
+    A run that was killed may have left a process behind that still works: its folder goes, so that it can write nowhere.
     """
-    work.parent.mkdir(parents=True, exist_ok=True)
-    generated = b"".join(path.read_bytes() for path in dict.fromkeys(journals) if path.is_file())
-    for old in work.parent.glob(f"{work.name.rpartition('-')[0]}-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    work.mkdir()
+    begun = list(out.parent.glob(f".partial-{out.name}-*"))
+    paths = [out / JOURNAL, *(old / JOURNAL for old in begun), *journals]
+    generated = b"".join(path.read_bytes() for path in paths if path.is_file())
+    work = out.with_name(f".partial-{out.name}-{uuid.uuid4().hex[:8]}")
+    work.mkdir(parents=True)
     if generated:
         (work / JOURNAL).write_bytes(generated)
+    for old in [*begun, out]:
+        shutil.rmtree(old, ignore_errors=True)
+    return work
 
 
 def _run_pytest(arguments: Sequence[str], folder: Path, output: Path) -> int:
@@ -211,15 +212,6 @@ def _run_pytest(arguments: Sequence[str], folder: Path, output: Path) -> int:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-
-
-def _put_in_place(work: Path, out: Path) -> None:
-    """Give the finished folder its name."""
-    old = out.with_name(f".partial-{out.name}-old")
-    if out.exists():
-        out.rename(old)
-    work.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _telling_line(output: Path) -> str:

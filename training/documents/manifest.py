@@ -74,7 +74,7 @@ def build_manifest(
         "chat_template_sha256": hashlib.sha256(template.encode("utf-8")).hexdigest(),
         "base": {**facts["base"], "files": _folder(base_folder, hashes)},
         "baseline": facts["baseline"],
-        "adapter": {"files": _folder(run.adapter, hashes)},
+        "adapter": {"files": [one for one in _folder(run.adapter, hashes) if one["file"] != run.card.name]},
         "gguf": [_file(path, run.path, hashes) | _described(path) for path in gguf_files(run)],
         "training": facts["train"],
         "merge": facts["merge"],
