@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .data.judged.config import JudgedData
+from .documents.cost import Prices
 
 
 def _listed(value: Any) -> Any:
@@ -351,4 +352,5 @@ class Config(Section):
     lora: Lora = Lora()
     training: Training = Training()
     export: Export = Export()
+    prices: Prices = Prices()
     card: Card = Card()

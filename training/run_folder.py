@@ -36,7 +36,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
         *("export.quantizations", "export.imatrix", "export.modelfile"),
         *("training.max_length", "data.near"),  # of the texts that the importance matrix is measured on
     ),
-    "card": ("card",),
+    "card": ("card", "prices"),
 }
 """Settings that a stage's output depends on, beside those of the stages that it builds on."""
 
