@@ -7,6 +7,7 @@ installed beside the gate. What the run writes appears in its folder when it is 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,11 +16,12 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pytest_modelgate.errors import ModelgateError
 from pytest_modelgate.identity import hash_file
-from pytest_modelgate.journal import JOURNAL
+from pytest_modelgate.journal import JOURNAL, read_lines
 from pytest_modelgate.report.escape import plain
 from pytest_modelgate.report.files import REPORT
 
@@ -125,12 +127,14 @@ def evaluate(
 
 def read_evaluation(run: RunFolder, out: Path, base: str = "base") -> Evaluation:
     """Return what the report in ``out`` says; ``base``: see :func:`evaluate`."""
-    import json
-
     report = json.loads((out / REPORT).read_text(encoding="utf-8"))
     records = read_records(report)
     arms = {arm["id"]: arm for arm in report["arms"]}
-    speeds = {one["target"]: {key: one[key] for key in one if key != "target"} for one in report["performance"]}
+    means = _mean_seconds(out / JOURNAL)
+    speeds = {
+        one["target"]: {key: one[key] for key in one if key != "target"} | {"mean_s": means.get(one["target"])}
+        for one in report["performance"]
+    }
     targets = {}
     for target in report["targets"]:
         name, arm = target["id"], arms[target["id"]]
@@ -237,6 +241,16 @@ def _verdict_of(report: Mapping[str, Any], target: Mapping[str, Any], records: S
     blocked = any(gate["blocks"] and gate["target"] in {None, target["id"]} for gate in report["gates"])
     failed = any(record.fails_run(strict=False) for record in records)
     return "blocked" if blocked or failed or report["selection"] != "full" else "passed"
+
+
+def _mean_seconds(journal: Path) -> dict[str, float]:
+    """Return the mean time of a request of each target whose speed was measured last, which a report rounds away."""
+    means = {}
+    for _, row in read_lines(journal):
+        samples = (row.get("performance") or {}).get("samples")
+        if samples:
+            means[str(row.get("target"))] = round(fmean(one["total_s"] for one in samples), 6)
+    return means
 
 
 def _relative(run: RunFolder, path: Path) -> str:

@@ -8,6 +8,7 @@ candidate compared with its base case by case, without judging anything a second
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from pytest_modelgate.metrics import NOTHING, Measurement, find_metric
@@ -56,6 +57,7 @@ def speed_json(measured: Performance) -> dict[str, Any]:
     return {
         "n": len(measured.samples),
         **percentiles,
+        "mean_s": round(fmean(sample.total_s for sample in measured.samples), 6) if measured.samples else None,
         "tokens_per_second": _rounded(_measure("tokens_per_second", (), measured).value, 2),
         "peak_rss_bytes": measured.peak_rss_bytes,
         "error": measured.error,

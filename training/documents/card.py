@@ -209,11 +209,14 @@ def _training_lines(run: RunFolder, manifest: Mapping[str, Any]) -> Iterator[str
 
 def _cost_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the run and the requests cost."""
-    cost = manifest.get("cost")
-    if not cost:
+    cost = manifest["cost"]
+    if cost is None:
         yield NOT_MEASURED
         return
-    yield from cost["lines"]
+    hours, seconds = number(cost["machine_hours"]), number(cost["seconds_per_request"])
+    yield f"All stages took {hours} machine hours; a request to {code(cost['deployed'])} takes {seconds} s in the mean."
+    yield ""
+    yield from table(("cost", "amount"), [(markdown(name), markdown(text)) for name, text in cost["rows"]])
 
 
 def _file_lines(manifest: Mapping[str, Any]) -> Iterator[str]:

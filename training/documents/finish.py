@@ -21,7 +21,7 @@ from ..registry import RUNS, append
 from ..run_folder import RunFolder
 from .baseline import BASE, base_spec, better_than_base, controls, figure_lines
 from .card import build_card
-from .manifest import build_manifest, render, text_sha256, write_text
+from .manifest import build_manifest, candidates, render, text_sha256, write_text
 
 ADAPTER = "adapter"
 SETTINGS = "config.yaml"
@@ -88,16 +88,6 @@ def batch_size(base_folder: Path, n_ctx: int) -> int:
     except (OSError, ValueError, KeyError, TypeError):
         return _LEAST_BATCH  # another architecture's words
     return max(_LEAST_BATCH, min(_MOST_BATCH, _MEMORY // kept))
-
-
-def candidates(run: RunFolder) -> dict[str, Path]:
-    """Return the exported files that are judged, by quantisation; the 16-bit one where it is wanted, or the only one."""
-    files = dict(run.quantised())
-    dtype = run.config.export.dtype
-    wanted = [name for name in run.config.export.quantizations if name.lower() == dtype]
-    if wanted or not files:
-        files = {(wanted or [dtype])[0]: run.f16, **files}
-    return files
 
 
 def settings_text(run: RunFolder) -> str:

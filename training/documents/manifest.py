@@ -24,6 +24,7 @@ from ..export.converter import converter_sha256
 from ..export.gguf import describe
 from ..export.tokenizer_files import one_template
 from ..run_folder import STAGES, RunFolder, library_version
+from .cost import cost_table
 
 _LIBRARIES = (
     *("pytest-modelgate", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
@@ -31,17 +32,12 @@ _LIBRARIES = (
 )
 
 
-def build_manifest(
-    run: RunFolder,
-    base_folder: Path,
-    evaluation: Evaluation | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def build_manifest(run: RunFolder, base_folder: Path, evaluation: Evaluation | None = None) -> dict[str, Any]:
     """
     Return the manifest of a candidate.
 
     ``base_folder``: where the base lies, whether it was made here or not. ``evaluation``: how the gate judged the candidate;
-    None while it has still to. ``more``: further sections, such as what the run cost.
+    None while it has still to.
     """
     config = run.config
     facts = {stage: run.facts(stage) for stage in STAGES}
@@ -82,8 +78,18 @@ def build_manifest(
         "quantize": facts["quantize"],
         "seconds": {stage: mark["seconds"] for stage in STAGES if (mark := run.mark(stage))},
         "evaluation": None if evaluation is None else evaluation.to_json(),
-        **(more or {}),
+        "cost": None if evaluation is None else _cost(run, evaluation),
     }
+
+
+def candidates(run: RunFolder) -> dict[str, Path]:
+    """Return the exported files that are judged, by quantisation; the 16-bit one where it is wanted, or the only one."""
+    files = dict(run.quantised())
+    dtype = run.config.export.dtype
+    wanted = [name for name in run.config.export.quantizations if name.lower() == dtype]
+    if wanted or not files:
+        files = {(wanted or [dtype])[0]: run.f16, **files}
+    return files
 
 
 def gguf_files(run: RunFolder) -> list[Path]:
@@ -107,6 +113,22 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".partial-{path.name}")
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(path)
+
+
+def _cost(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
+    """Return what the run took, what a request of the last file takes, and what that costs at the given prices."""
+    prices = run.config.prices
+    seconds = [mark["seconds"] for stage in STAGES[:-1] if (mark := run.mark(stage))] + [evaluation.about["duration_s"]]
+    hours = round(sum(seconds) / 3600, 6)
+    *_, deployed = candidates(run)
+    speed = evaluation.targets.get(deployed, {}).get("performance") or {}
+    return {
+        "machine_hours": hours,
+        "deployed": deployed,
+        "seconds_per_request": speed.get("mean_s"),
+        "prices": prices.model_dump(mode="json"),
+        "rows": [list(row) for row in cost_table(prices, hours, speed.get("mean_s"))],
+    }
 
 
 def _converter() -> str | None:
