@@ -255,9 +255,11 @@ def _add_harvest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "harvest",
         "Turn production logs into candidates for the evaluation suites, with a review file",
         """\
-Read a production log (JSONL: input or messages, output, and where known corrected, feedback, task), mask secrets and
-personal data, find failures and rare inputs, and write candidates for the *evaluation* suites with a file to review them
-in. Nothing goes into training: what failed in production is first measured, then learned.
+Read a production log (JSONL: input or messages, and output; where known expected or corrected, feedback good/bad, task,
+finish_reason; other keys are not taken up), mask secrets and personal data, and find failures (contract broken, cut off,
+looping, corrected, below the rubric, bad feedback) and inputs that no case asks. What a suite asks already, and what
+repeats, is left out. Candidates go into a folder that no suite reads, with a page to review them on; a file that was
+edited is never overwritten. Nothing goes into training: what failed in production is first measured, then learned.
 
 writes: OUT/candidates.jsonl, OUT/review.md""",
     )

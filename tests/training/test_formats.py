@@ -456,3 +456,12 @@ def test_an_unknown_task_of_a_source_is_a_mistake(read: Reader) -> None:
     """The nearest name is suggested."""
     with pytest.raises(ConfigError, match=r"task 'lables' is unknown \(did you mean 'labels'\?\)"):
         read.lines({"input": "a"}, task="lables")
+
+
+def test_a_harvested_candidate_is_no_training_row(project: Project) -> None:
+    """What was harvested from production is for the suites first, and is rejected with that reason."""
+    rows = project.read_source("train.jsonl")
+    project.write_rows("train.jsonl", [rows[0] | {"tags": ["harvested", "contract"]}, *rows[1:]])
+    assert project.run("prepare") == 0
+    (rejected,) = project.read_rows("rejected/json.jsonl")
+    assert "is first measured" in rejected["reason"]

@@ -121,6 +121,8 @@ class SourceReader:
         if not isinstance(task, str) or task not in self._tasks.by_name:
             got = "names no task" if task is None else "names an unknown task"
             raise NoRowError(f"the row {got}; known are {', '.join(self._tasks.by_name)}")
+        if "harvested" in (record.get("tags") or ()):
+            raise NoRowError("a harvested candidate is for the suites: what failed in production is first measured")
         prompt, expected, flags = self._shown(record, task)
         if is_table and isinstance(prompt, str):
             prompt = prompt.strip()
