@@ -11,8 +11,8 @@ import pytest
 from gguf import GGUFReader
 from modelgate_training.config_file import config_sha256, load_config
 from modelgate_training.documents import finish as finishing
-from modelgate_training.documents.finish import SETTINGS, candidates, write_documents
-from modelgate_training.documents.manifest import build_manifest, render
+from modelgate_training.documents.finish import SETTINGS, write_documents
+from modelgate_training.documents.manifest import build_manifest, candidates, render
 from modelgate_training.evaluation import Evaluation
 from modelgate_training.registry import read
 from modelgate_training.run_folder import RunFolder
