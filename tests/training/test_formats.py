@@ -17,6 +17,7 @@ from modelgate_training.errors import ConfigError, StageError
 from modelgate_training.tasks import Tasks
 
 from pytest_modelgate.records import Message
+from tests.training.conftest import Project
 
 GATES = """\
 version = 1
