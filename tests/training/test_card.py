@@ -164,6 +164,15 @@ def test_a_skipped_baseline_is_said(tmp_path: Path) -> None:
     assert "The baseline was not measured: measured in run support-3." in card.text
 
 
+def test_costs_are_worked_out_where_a_price_is_given(tmp_path: Path, written: Written) -> None:
+    """With the price of an hour, machine time costs what it measured; without any price no sum is made up."""
+    cost = written.manifest["cost"]
+    assert cost["machine_hours"] == pytest.approx((7 * 12.5 + written.found.about["duration_s"]) / 3600, abs=1e-6)
+    assert written.row("experiment: machine")[1].startswith(f"{0.7 * cost['machine_hours']:.2f}")
+    run = make_run(tmp_path)
+    assert "No price was given." in Written(run, judged(run)).text
+
+
 # --- Verdict and limits ------------------------------------------------------------------------------------------
 
 

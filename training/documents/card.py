@@ -152,11 +152,12 @@ def _training_lines(run: RunFolder, manifest: Mapping[str, Any]) -> Iterator[str
     config, base, facts = manifest["config"], manifest["base"], manifest["training"]
     lora, how, quantization = config["lora"], config["training"], config["quantization"]
     made = "a small model made from the rows" if config["base"]["scratch"] else code(str(base.get("path")))
-    yield f"Base: {made}" + (f", revision {code(str(base['revision']))}." if base.get("revision") else ".")
+    # A folder's revision is its name; what tells it from another is the hashes in the manifest.
+    revision = base.get("revision") if run.local_base is None else None
+    yield f"Base: {made}" + (f", revision {code(str(revision))}." if revision else ".")
     yield ""
-    held = (
-        f"{quantization['type']}, double {quantization['double_quant']}" if quantization["enabled"] else "unquantised"
-    )
+    twice = ", its constants quantised too" if quantization["double_quant"] else ""
+    held = f"{quantization['type']}{twice}" if quantization["enabled"] else "unquantised"
     settings = {
         "base held as": held,
         "rank": lora["r"],
@@ -216,6 +217,9 @@ def _cost_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     hours, seconds = number(cost["machine_hours"]), number(cost["seconds_per_request"])
     yield f"All stages took {hours} machine hours; a request to {code(cost['deployed'])} takes {seconds} s in the mean."
     yield ""
+    if all(price is None for name, price in cost["prices"].items() if name != "currency"):
+        yield "No price was given."
+        return
     yield from table(("cost", "amount"), [(markdown(name), markdown(text)) for name, text in cost["rows"]])
 
 
@@ -225,8 +229,8 @@ def _file_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         (
             code(one["file"]),
             megabytes(one["bytes"]),
-            number(one.get("bits_per_weight")),
-            number(one.get("fallback_share")) if one.get("fallback_share") is not None else "",
+            number(one["bits_per_weight"]) if "bits_per_weight" in one else "",
+            number(one["fallback_share"]) if one.get("fallback_share") is not None else "",
             code(one["sha256"]),
         )
         for one in [*manifest["gguf"], *(_in_folder(manifest["adapter"]["files"], "adapter"))]

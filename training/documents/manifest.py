@@ -69,7 +69,7 @@ def build_manifest(run: RunFolder, base_folder: Path, evaluation: Evaluation | N
         "converter_sha256": _converter(),
         "chat_template_sha256": hashlib.sha256(template.encode("utf-8")).hexdigest(),
         "base": {**facts["base"], "files": _folder(base_folder, hashes)},
-        "baseline": facts["baseline"],
+        "baseline": {**facts["baseline"], "files": _prompted(run, hashes)},
         "adapter": {"files": [one for one in _folder(run.adapter, hashes) if one["file"] != run.card.name]},
         "gguf": [_file(path, run.path, hashes) | _described(path) for path in gguf_files(run)],
         "training": facts["train"],
@@ -129,6 +129,12 @@ def _cost(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
         "prices": prices.model_dump(mode="json"),
         "rows": [list(row) for row in cost_table(prices, hours, speed.get("mean_s"))],
     }
+
+
+def _prompted(run: RunFolder, hashes: FileHashes) -> list[dict[str, Any]]:
+    """Return the file of the better prompt that the base was given, where there is one."""
+    named = run.config.baseline.prompted
+    return [] if named is None or not (path := run.root / named).is_file() else [_file(path, run.root, hashes)]
 
 
 def _converter() -> str | None:

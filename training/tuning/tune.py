@@ -122,8 +122,7 @@ def _audit(
     facts = audit_labels(tokenizer, encoded, examples, eot, max_length)
     say(f"audited {facts['rows']} rows, the longest has {facts['longest']} tokens; the first answer as learned:")
     say(f"    {tokenizer.decode(encoded[0].ids[encoded[0].prompt :])!r}")
-    first = tokenizer.decode(encoded[0].ids)
-    return {"audit": facts, "first_row": first}, [len(row.ids) for row in encoded]
+    return {"audit": facts}, [len(row.ids) for row in encoded]
 
 
 def _last(history: Sequence[dict[str, Any]], name: str) -> float | None:
