@@ -6,6 +6,7 @@ Each field's description is also what ``modelgate-train schema`` prints: a key w
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -21,13 +22,13 @@ def _listed(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values are not changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # --- What is learned ---------------------------------------------------------------------------------------------
@@ -64,6 +65,11 @@ class Source(Section):
     origin: str | None = Field(default=None, description="where rows come from that do not say so")
 
 
+def _word(off: str) -> BeforeValidator:
+    """Let YAML's ``no`` and ``off``, which it reads as false, stand for the word that they are."""
+    return BeforeValidator(lambda value: off if value is False else value)
+
+
 def _sources(value: Any) -> Any:
     """Let a path stand where a source is meant, and one source where a list of them is."""
     listed = value if isinstance(value, list | tuple) else [value]
@@ -97,7 +103,7 @@ class Data(Section):
     duplicates: float = Field(
         default=97.0, ge=50.0, le=100.0, description="similarity in percent from which the later of two rows is dropped"
     )
-    privacy: Literal["mask", "reject", "off"] = Field(
+    privacy: Annotated[Literal["mask", "reject", "off"], _word("off")] = Field(
         default="mask", description="what to do with secrets and personal data; 'off' needs a reason in privacy_reason"
     )
     privacy_reason: str | None = Field(default=None, description="why privacy is off; goes into the manifest")
@@ -231,7 +237,7 @@ class Lora(Section):
     alpha: Count = Field(default=32, description="scale: alpha/r, or alpha/sqrt(r) with rslora")
     dropout: float = Field(default=0.05, ge=0.0, lt=1.0, description="dropout before the adapter")
     target_modules: Names = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj"), description="linear layers that get an adapter"
+        min_length=1, default=("q_proj", "k_proj", "v_proj", "o_proj"), description="linear layers that get an adapter"
     )
     rslora: bool = Field(default=False, description="rank-stabilised scale")
     plus_ratio: float | None = Field(
@@ -264,7 +270,7 @@ class Training(Section):
     max_length: int = Field(default=1024, ge=16, description="longest row in tokens; a longer one is rejected, not cut")
     packing: bool = Field(default=False, description="put several rows into one sequence; none sees another")
     gradient_checkpointing: bool = Field(default=False, description="less memory, a third more time")
-    evaluate: Literal["epoch", "no"] | Count = Field(
+    evaluate: Annotated[Literal["epoch", "no"] | Count, _word("no")] = Field(
         default="epoch",
         description="when the loss of the held-back rows is measured: epoch, no, or every so many steps",
     )
@@ -287,12 +293,10 @@ class Training(Section):
         if self.evaluate == "no" and self.patience is not None:
             raise ValueError("patience needs measurements: set evaluate to 'epoch' or a number of steps")
         if self.best and self.evaluate not in {"no", self.save}:
-            whole = isinstance(self.save, int) and isinstance(self.evaluate, int) and self.save % self.evaluate == 0
-            if not whole:
-                raise ValueError(
-                    f"best needs a checkpoint where the loss was measured: save {self.save!r} must be evaluate "
-                    f"{self.evaluate!r} or a multiple of it"
-                )
+            raise ValueError(
+                f"best needs a checkpoint wherever the loss was measured: save {self.save!r} must be evaluate "
+                f"{self.evaluate!r}"
+            )
         return self
 
 
@@ -354,3 +358,18 @@ class Config(Section):
     export: Export = Export()
     prices: Prices = Prices()
     card: Card = Card()
+
+    @model_validator(mode="after")
+    def _folders_are_apart(self) -> Self:
+        if self.export.name == "base":
+            raise ValueError("export.name 'base' is what the untuned model's file is called: choose another")
+        folders = {
+            name: PurePath(self.root, value)
+            for name, value in (("output", self.output), ("publish", self.publish))
+            if value
+        }
+        if PurePath(self.root) in folders.values():
+            raise ValueError("output and publish are folders of their own, not 'root' itself")
+        if folders.get("publish") == folders["output"]:
+            raise ValueError("publish must be another folder than output")
+        return self

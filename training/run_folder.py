@@ -7,8 +7,11 @@ stage is taken up again, a finished one is skipped, and one that no longer fits 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,6 +23,7 @@ from pytest_modelgate.identity import FileHashes, digest
 
 from .config import Config
 from .data.rows import find_files
+from .errors import StageError
 from .tasks import Tasks
 from .tuning.metrics import MetricsLog
 
@@ -28,7 +32,7 @@ STAGES = ("prepare", "base", "baseline", "train", "merge", "export", "quantize",
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "prepare": ("data", "training.max_length"),
     "base": ("base",),
-    "baseline": ("baseline", "export.base"),
+    "baseline": ("baseline", "export.base", "export.dtype"),
     "train": ("quantization", "lora", "training"),
     "merge": (),
     "export": ("export.name", "export.dtype", "export.lora"),
@@ -60,16 +64,19 @@ _CODE: dict[str, tuple[str, ...]] = {
     "merge": ("export/merge.py", "export/base_record.py", "export/tokenizer_files.py"),
     "export": ("export",),
     "quantize": ("export",),
-    "card": (),
+    "card": ("documents", "evaluation.py", "figures.py"),
 }
 """Files and folders of this program that decide what a stage writes. How it is judged is the gate's own business."""
 
 _LIBRARIES: dict[str, tuple[str, ...]] = {
+    "prepare": ("rapidfuzz", "rensa", "kingfisher-secret-scanner", "phonenumberslite", "python-stdnum", "tokenizers"),
     "base": ("torch", "transformers", "tokenizers"),
     "train": ("torch", "transformers", "peft", "bitsandbytes"),
     "merge": ("peft",),
     "export": ("llama-cpp-python",),
     "quantize": ("llama-cpp-python",),
+    "baseline": ("pytest-modelgate", "llama-cpp-python"),
+    "card": ("pytest-modelgate", "llama-cpp-python"),
 }
 
 
@@ -138,7 +145,7 @@ class RunFolder:
         return {
             "prepare": [self.train_rows, self.validation_rows],
             "base": [self.base / "model.safetensors", self.base / "tokenizer.json"] if scratch else [],
-            "baseline": [],
+            "baseline": self._baseline_outputs(),
             "train": [self.adapter / "adapter_model.safetensors", self.adapter / "adapter_config.json"],
             "merge": [self.merged / "config.json", self.merged / "tokenizer.json"],
             "export": [self.f16, *([self.lora_gguf] if self.config.export.lora else [])],
@@ -147,6 +154,23 @@ class RunFolder:
         }[stage]
 
     # --- What is complete ----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working in this folder; raises StageError where one does already."""
+        path = self.path / "stages" / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise StageError(f"{self.path}: another process (pid {holder}) is working in this folder") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
 
     def is_complete(self, stage: str) -> bool:
         """Say whether the stage's output is there and belongs to these settings, files, program and earlier stages."""
@@ -161,8 +185,17 @@ class RunFolder:
             return []
         found = _differences(begun["made_of"], self.made_of(stage))
         if mark is not None:
-            found += [f"{self.name_of(path)} is gone" for path in self.outputs(stage) if not path.is_file()]
+            found += self._altered(stage, mark["outputs"])
         return found
+
+    def _altered(self, stage: str, written: dict[str, str]) -> list[str]:
+        """Return which files of a finished stage are not what it wrote."""
+        now = {self.name_of(path): path for path in {*self._written(stage), *self.outputs(stage)}}
+        return [
+            f"{name} is gone" if not now[name].is_file() else f"{name} was changed after {stage} wrote it"
+            for name in sorted(now)
+            if not now[name].is_file() or written.get(name) != self._hashes.sha256(now[name])
+        ]
 
     def mark(self, stage: str) -> dict[str, Any] | None:
         """Return what a finished stage wrote about itself: made_of, outputs, seconds, facts."""
@@ -187,9 +220,13 @@ class RunFolder:
         _write(self._begun_path(stage), {"made_of": self.made_of(stage)})
 
     def finish(self, stage: str, seconds: float, facts: dict[str, Any]) -> None:
-        """Mark the stage as complete."""
+        """Mark the stage as complete; raises StageError where what it was made of changed while it ran."""
+        begun = self._read(self._begun_path(stage))
+        if begun is None or (changed := _differences(begun["made_of"], self.made_of(stage))):
+            what = "the note of its beginning is gone" if begun is None else "; ".join(changed)
+            raise StageError(f"{stage}: something changed while it ran, so its output vouches for nothing: {what}")
         outputs = {self.name_of(path): self._hashes.sha256(path) for path in self._written(stage)}
-        mark = {"made_of": self.made_of(stage), "outputs": outputs, "seconds": round(seconds, 1), "facts": facts}
+        mark = {"made_of": begun["made_of"], "outputs": outputs, "seconds": round(seconds, 1), "facts": facts}
         _write(self._mark_path(stage), mark)
         self._begun_path(stage).unlink(missing_ok=True)
         if stage == "train":
@@ -219,29 +256,57 @@ class RunFolder:
             parts[f"program {code}"] = _code_digest(code)
         for path in self._read_by(stage):
             parts[f"file {self.name_of(path)}"] = self._hashes.sha256(path)
-        if stage == "prepare":
+        if stage in {"prepare", "base", "train", "quantize"}:
             parts["tasks of the gates file"] = digest(self.tasks.tables)
+        if stage == "quantize" and len(self.tasks.paths) == 1:
+            parts["generation in the gates file"] = digest(self.tasks.file.generation.model_dump(mode="json"))
         return parts
 
     def _read_by(self, stage: str) -> list[Path]:
         """Return the files that a stage reads, beside what earlier stages wrote."""
         judging = [*self.tasks.suite_files, *self.tasks.prompt_files]
-        if stage == "prepare":
-            forgotten = [] if self.registry is None else [self.registry / "forgotten.jsonl"]
-            return [
-                *self.train_files,
-                *judging,
-                *self._tokenizer_files(),
-                *(path for path in forgotten if path.is_file()),
-            ]
-        if stage in {"baseline", "card"}:
-            return [self.tasks.path, *judging]
-        if stage == "quantize" and self.config.export.imatrix is not None:
-            calibration = self.config.export.imatrix.calibration
-            return [*find_files(calibration, self.root, "export.imatrix.calibration"), *self.tasks.suite_files]
-        if stage in {"base", "train"} and not self.config.base.scratch and self.local_base is not None:
-            return sorted(path for path in self.local_base.iterdir() if path.is_file())
+        match stage:
+            case "prepare":
+                forgotten = [] if self.registry is None else [self.registry / "forgotten.jsonl"]
+                known = [path for path in forgotten if path.is_file()]
+                return [*self.train_files, *judging, *self._tokenizer_files(), *known]
+            case "base" | "train":
+                return [*self.tasks.prompt_files, *self._base_files()]
+            case "baseline":
+                return [self.tasks.path, *judging, *self._arm_files()]
+            case "card":
+                return [self.tasks.path, *judging]
+            case "quantize" if self.config.export.imatrix is not None:
+                calibration = find_files(
+                    self.config.export.imatrix.calibration, self.root, "export.imatrix.calibration"
+                )
+                return [*calibration, *judging]
+            case "quantize":
+                return list(self.tasks.prompt_files)
         return []
+
+    def _base_files(self) -> list[Path]:
+        """Return the files of a base that lies here."""
+        folder = None if self.config.base.scratch else self.local_base
+        return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())
+
+    def _arm_files(self) -> list[Path]:
+        """Return the files of what the candidate has to beat: a better prompt, a program's own module, a larger model."""
+        arms = self.config.baseline
+        module = (arms.program or "").removeprefix("python:").partition(":")[0].replace(".", "/")
+        larger = (arms.larger or "").partition(",")[0]
+        named = [
+            *([self.root / arms.prompted] if arms.prompted else []),
+            *([self.tasks.path.parent / f"{module}.py"] if module else []),
+            *([self.root / larger] if larger else []),
+        ]
+        return [path for path in named if path.is_file()]
+
+    def _baseline_outputs(self) -> list[Path]:
+        """Return what the baseline wrote; a baseline that was left out, with a reason, wrote nothing."""
+        if "skipped" in self.facts("baseline"):
+            return []
+        return [self.baseline / "report.json", *([self.base_gguf] if self.config.export.base else [])]
 
     def _tokenizer_files(self) -> list[Path]:
         """Return the files of a base that lies here by which rows are counted and rendered."""
@@ -252,8 +317,8 @@ class RunFolder:
     def _written(self, stage: str) -> list[Path]:
         """Return the files that a stage wrote: whole folders of those that it names one of."""
         folders = {path.parent for path in self.outputs(stage)} - {self.path}
-        inside = [path for folder in folders for path in folder.iterdir() if path.is_file()]
-        return sorted({*inside, *(path for path in self.outputs(stage) if path.parent == self.path)})
+        inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+        return sorted({*inside, *(path for path in self.outputs(stage) if path.parent == self.path and path.is_file())})
 
     def _settings(self, section: str) -> Iterator[tuple[str, Any]]:
         """Yield the settings below ``section``, each with its dotted name."""

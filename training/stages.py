@@ -14,7 +14,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,19 +42,37 @@ def run_stages(config: Config, wanted: Sequence[str], allowed: Permissions) -> N
     """Run the stages named in ``wanted``; one that is complete is skipped, one that no longer fits is refused."""
     settle()
     run = RunFolder(config)
-    alone = len(wanted) == 1
     if processes() > 1 and tuple(wanted) != ("train",):
         raise ConfigError("several processes (accelerate launch) run one stage: modelgate_training train")
-    _check_before(run, wanted)
-    for stage in wanted:
-        if run.is_complete(stage) and not (alone and allowed.force):
-            print(f"{stage}: complete already, skipped")
-            continue
-        _need_earlier(run, stage)
-        if (changed := run.changes(stage)) and not allowed.force:
-            raise StageError(f"{stage} was {_state(run, stage)} with other inputs: {_listed(changed)}; "
-                             f"--force makes it again, another 'output' keeps both")  # fmt: skip
-        _run_one(run, stage, allowed)
+    if allowed.no_baseline is not None and not {"baseline", "train"} & set(wanted):
+        raise ConfigError(f"--no-baseline is for baseline, train and run: {wanted[0]} does not measure any")
+    with _reported("the run's folder", run), run.locked() if is_first_process() else contextlib.nullcontext():
+        _check_before(run, wanted)
+        stages = _with_skipped_baseline(run, wanted, allowed)
+        for stage in stages:
+            _run_if_needed(run, stage, allowed, alone=len(wanted) == 1)
+
+
+def _with_skipped_baseline(run: RunFolder, wanted: Sequence[str], allowed: Permissions) -> tuple[str, ...]:
+    """Return the stages to run: ``train --no-baseline REASON`` first records the reason where nothing was measured."""
+    if tuple(wanted) == ("train",) and allowed.no_baseline is not None and not run.is_complete("baseline"):
+        return ("baseline", "train")
+    return tuple(wanted)
+
+
+def _run_if_needed(run: RunFolder, stage: str, allowed: Permissions, *, alone: bool) -> None:
+    """Run a stage unless it is complete; refuse one that was made of something else, unless ``--force`` is given."""
+    left_out = stage == "baseline" and "skipped" in run.facts(stage) and allowed.no_baseline is None
+    if run.is_complete(stage) and not left_out and not (alone and allowed.force):
+        print(f"{stage}: complete already, skipped")
+        return
+    _need_earlier(run, stage)
+    if (changed := run.changes(stage)) and not allowed.force:
+        raise StageError(
+            f"{stage} was {_state(run, stage)} with other inputs: {_listed(changed)}; "
+            f"--force makes it again, another 'output' keeps both"
+        )
+    _run_one(run, stage, allowed)
 
 
 def publish_run(config: Config) -> None:
@@ -68,31 +86,41 @@ def publish_run(config: Config) -> None:
 
 def _run_one(run: RunFolder, stage: str, allowed: Permissions) -> None:
     """Run one stage, and mark it when it is done; of several processes, the first one marks it."""
-    with _first_process_first():
-        if is_first_process():
-            if run.was_begun(stage):
-                print(f"{stage}: was interrupted, goes on")
-            run.begin(stage)
     started = time.monotonic()
-    try:
+    with _reported(stage, run):
+        with _first_process_first():
+            if is_first_process():
+                if run.was_begun(stage):
+                    print(f"{stage}: was interrupted, goes on")
+                run.begin(stage)
         facts = _STAGES[stage](run, allowed)
+        seconds = time.monotonic() - started
+        if is_first_process():
+            run.finish(stage, seconds, facts)
+            print(f"{stage}: done in {seconds:.0f} s")
+
+
+@contextlib.contextmanager
+def _reported(what: str, run: RunFolder) -> Iterator[None]:
+    """Turn what a user can meet (a full disk, no permission, too little memory, a damaged file) into one line."""
+    try:
+        yield
     except TrainingError:
         raise
     except OSError as error:
-        raise StageError(
-            f"{stage}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        ) from error
+        file = f": {error.filename}" if error.filename else ""
+        raise StageError(f"{what}: {error.strerror or error}{file}") from error
     except Exception as error:
         if _is_full(error):
-            raise StageError(f"{stage}: no space left on the disk that holds {run.path}") from error
-        if "out of memory" in str(error).lower():
-            raise StageError(f"{stage}: out of memory: try a smaller training.batch or training.max_length, or "
-                             f"training.gradient_checkpointing: true ({_first_line(error)})") from error  # fmt: skip
+            raise StageError(f"{what}: no space left on the disk that holds {run.path}") from error
+        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+            raise StageError(
+                f"{what}: out of memory: try a smaller training.batch or training.max_length, or "
+                f"training.gradient_checkpointing: true ({_first_line(error)})"
+            ) from error
+        if type(error).__name__ == "SafetensorError":
+            raise StageError(f"{what}: a damaged .safetensors file: {_first_line(error)}") from error
         raise
-    seconds = time.monotonic() - started
-    if is_first_process():
-        run.finish(stage, seconds, facts)
-        print(f"{stage}: done in {seconds:.0f} s")
 
 
 def _first_process_first() -> contextlib.AbstractContextManager[None]:

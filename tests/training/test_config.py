@@ -24,7 +24,7 @@ from tests.training.conftest import Project
         (("base", "scratch", "augment"), {"tyops": 1}, "in base.scratch.augment (did you mean 'typos'?)"),
         (("data", "train"), [{"path": "a", "tsk": "b"}], "unknown key 'tsk' in data.train.0 (did you mean 'task'?)"),
         (("export", "imatrix"), {"calibraton": []}, "in export.imatrix (did you mean 'calibration'?)"),
-        (("training", "patience"), 2, "training: best needs a checkpoint where the loss was measured"),
+        (("training", "patience"), 2, "training: best needs a checkpoint wherever the loss was measured"),
         (("data", "privacy"), "off", "data: privacy 'off' leaves secrets in the rows: say why in privacy_reason"),
         (("training", "lr"), -1, "training.lr: input should be greater than 0, got -1"),
         (("base", "path"), "Qwen/X", "base: give either 'path' (an existing model) or 'scratch' (make a small one)"),

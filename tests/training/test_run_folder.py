@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from modelgate_training.config import Config
+from modelgate_training.errors import StageError
 from modelgate_training.run_folder import RunFolder
 
 from tests.training.conftest import Project
@@ -129,3 +133,84 @@ def test_a_stage_needs_those_before_it(project: Project, capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert "train comes after baseline, which has not been run" in said
     assert "--no-baseline REASON" in said
+
+
+def test_a_changed_prompt_reaches_what_was_trained_with_it(folder: Folder) -> None:
+    """Rows do not hold the prompt, but the adapter was trained with it: another prompt needs another training."""
+    folder.complete("prepare", "base", "train")
+    (folder.project.path / "system.txt").write_text("Say what it is.", encoding="utf-8")
+    folder.complete("prepare")
+    assert folder.run.changes("train") == ["system.txt changed"]
+
+
+def test_altered_output_is_named(folder: Folder) -> None:
+    """A golden case that was written into the prepared rows by hand, or an emptied adapter, is not what the stage wrote."""
+    folder.complete("prepare", "base", "train")
+    with folder.run.train_rows.open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    (folder.run.adapter / "adapter_model.safetensors").write_bytes(b"")
+    assert folder.run.changes("prepare") == ["run/prepared/train.jsonl was changed after prepare wrote it"]
+    assert folder.run.changes("train")[-1] == "run/adapter/adapter_model.safetensors was changed after train wrote it"
+
+
+def test_what_changes_while_a_stage_runs_spoils_it(folder: Folder) -> None:
+    """A stage whose inputs were edited under it vouches for nothing."""
+    run = folder.run
+    run.begin("prepare")
+    for path in run.outputs("prepare"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("rows", encoding="utf-8")
+    with (folder.project.path / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    with pytest.raises(StageError, match=r"prepare: something changed while it ran.*train\.jsonl changed"):
+        run.finish("prepare", 1.0, {})
+    assert run.mark("prepare") is None
+
+
+def test_a_baseline_without_its_report_is_not_complete(folder: Folder) -> None:
+    """What the candidate has to beat must be there, and be what was measured: another prompt is another baseline."""
+    folder.project.config["baseline"] = {"prompted": "better.txt"}
+    (folder.project.path / "better.txt").write_text("Label it well.", encoding="utf-8")
+    folder.complete("prepare", "base", "baseline")
+    (folder.project.path / "better.txt").write_text("Label it better.", encoding="utf-8")
+    assert folder.run.changes("baseline") == ["better.txt changed"]
+    (folder.run.baseline / "report.json").unlink()
+    assert "run/baseline/report.json is gone" in folder.run.changes("baseline")
+
+
+def test_two_processes_do_not_share_a_folder(folder: Folder, project: Project, error: Callable[[], str]) -> None:
+    """A second run in the same folder is refused while the first one works, with its process id."""
+    with folder.run.locked():
+        assert project.run("prepare") == 1
+    assert f"another process (pid {os.getpid()}) is working in this folder" in error()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(project: Project, error: Callable[[], str]) -> None:
+    """An output below a file ends with one line, not a traceback."""
+    (project.path / "run").write_text("", encoding="utf-8")
+    assert project.run("prepare") == 1
+    assert "the run's folder: " in error()
+
+
+def test_a_reason_for_no_baseline_is_for_those_who_measure_it(project: Project, error: Callable[[], str]) -> None:
+    """The option is refused where it would mean nothing."""
+    assert project.run("prepare", "--no-baseline", "why not") == 4
+    assert "--no-baseline is for baseline, train and run" in error()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"output": "."}, "output and publish are folders of their own"),
+        ({"publish": "run"}, "publish must be another folder than output"),
+        ({"export": {"name": "base"}}, "export.name 'base' is what the untuned model's file is called"),
+        ({"training": {"most_gap": float("inf")}}, "training.most_gap: input should be a finite number"),
+    ],
+)
+def test_settings_that_would_destroy_or_confuse_are_refused(
+    project: Project, error: Callable[[], str], change: dict[str, Any], expected: str
+) -> None:
+    """Folders that would overwrite each other, names that would collide and limits that are none are mistakes."""
+    project.config |= change
+    assert project.run("prepare") == 4
+    assert expected in error()
