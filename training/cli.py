@@ -37,8 +37,8 @@ first steps:
   modelgate-train run --config FILE --dry-run                  show every resolved value and an estimate, do nothing
   modelgate-train schema > training.schema.json                for an editor that checks YAML
 
-exit codes: 0 done (a blocked candidate is a result, too), 1 a stage failed, 4 a mistake in the configuration or on the
-command line
+exit codes: 0 done (a blocked candidate is a result, too), 1 a stage failed, 2 an unknown command or option, 4 a mistake
+in the configuration, 130 interrupted. The shipped configurations name files of this project's checkout: run them there.
 """
 
 _STAGE_HELP = {
@@ -103,6 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"modelgate-train: {options.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"modelgate-train: {options.command}: {error.strerror or error}{where}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("modelgate-train: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
@@ -148,9 +152,9 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _schema(_: argparse.Namespace) -> None:
     """Print the JSON Schema of a configuration file."""
-    from .config import Config
+    from .config_file import json_schema
 
-    print(json.dumps(Config.model_json_schema(), indent=1))
+    print(json.dumps(json_schema(), indent=1))
 
 
 def _forget(options: argparse.Namespace) -> None:

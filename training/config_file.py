@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import types
@@ -44,8 +45,10 @@ def read_config(name: str, overrides: Sequence[str] = (), profile: str | None = 
     path = _find(name)
     document = _read(path)
     profiles = document.pop(_PROFILES, None) or {}
-    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
-        raise ConfigError(f"{path}: profiles: each profile is a mapping of sections, as the file itself is")
+    named = isinstance(profiles, dict) and all(isinstance(name, str) for name in profiles)
+    if not named or not all(isinstance(table, dict) for table in profiles.values()):
+        raise ConfigError(f"{path}: profiles: each profile is a name with a mapping of sections, as the file itself is")
+    _check_profiles(path, document, profiles)
     origins = dict.fromkeys(_given(document), path.name)
     if profile is not None:
         if profile not in profiles:
@@ -54,7 +57,8 @@ def read_config(name: str, overrides: Sequence[str] = (), profile: str | None = 
         _merge(document, profiles[profile])
         origins |= dict.fromkeys(_given(profiles[profile]), f"profile {profile}")
     for override in overrides:
-        origins[_lay_over(document, override)] = "--set"
+        name = _lay_over(document, override)
+        origins = {key: origin for key, origin in origins.items() if not key.startswith(f"{name}.")} | {name: "--set"}
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
@@ -75,13 +79,43 @@ def resolved_lines(loaded: Loaded) -> list[str]:
     return [f"{f'{name}: {value}':<{width}}  # {origin}" for name, value, origin in shown]
 
 
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file, its shorthands and profiles included."""
+    schema = Config.model_json_schema()
+    source = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Source"}]}
+    train = schema["$defs"]["Data"]["properties"]["train"]
+    kept = {"description": train["description"], "default": []}
+    schema["$defs"]["Data"]["properties"]["train"] = kept | {
+        "anyOf": [*source["anyOf"], {"type": "array", "items": source}]
+    }
+    # A profile holds any part of what the file holds; each is checked whole, laid over the file, when it is read.
+    schema["properties"]["profiles"] = {
+        "type": "object",
+        "additionalProperties": {"type": "object"},
+        "description": "sections to lay over the file with --profile NAME",
+    }
+    return schema
+
+
 def _origin(name: str, origins: Mapping[str, str]) -> str:
-    """Return who gave a value: itself, or the section that it stands in (given as a whole)."""
+    """Return who gave a value: itself, the section that it stands in (given as a whole), or something inside of it."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         if origin := origins.get(".".join(parts[:length])):
             return origin
-    return "default"
+    inside = [origin for key, origin in origins.items() if key.startswith(f"{name}.")]
+    return inside[-1] if inside else "default"
+
+
+def _check_profiles(path: Path, document: dict[str, Any], profiles: Mapping[str, Any]) -> None:
+    """Raise for a profile that could not be laid over the file, also where it is not the one that is asked for."""
+    for name, table in profiles.items():
+        whole = copy.deepcopy(document)
+        _merge(whole, table)
+        try:
+            Config.model_validate(whole)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: profile {name}: {_explain(error)}") from None
 
 
 def _given(document: Mapping[str, Any]) -> list[str]:
@@ -104,14 +138,37 @@ def _merge(document: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """Return the file's mapping."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not a configuration: it is nested without end") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: a configuration is a mapping of sections, got {type(document).__name__}")
+    rows = document.get("data")
+    if isinstance(rows, dict) and isinstance(rows.get("train"), str | dict):
+        rows["train"] = [rows["train"]]
+    if isinstance(rows, dict) and isinstance(rows.get("train"), list):
+        # So that --set data.train.0.path=FILE works however the file names its rows.
+        rows["train"] = [{"path": one} if isinstance(one, str) else one for one in rows["train"]]
     return document
+
+
+class _Loader(yaml.SafeLoader):
+    """Read YAML as the safe loader does, but for a key that stands twice: the second would silently win."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping, or raise where a key stands twice."""
+        seen = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.YAMLError(f"key {name!r} stands twice, again in line {key.start_mark.line + 1}")
+            seen.add(name)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def _find(name: str) -> Path:

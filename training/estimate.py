@@ -98,6 +98,7 @@ def base_shape(run: RunFolder) -> Shape | None:
 def describe(run: RunFolder) -> Iterator[str]:
     """Yield what a training with this configuration is expected to take, a line each."""
     config = run.config
+    _ = run.tasks.by_name, run.train_files  # what is missing is said now
     shape = base_shape(run)
     if shape is None:
         yield f"# base {config.base.path}: not on disk and not a known shape: no estimate"
@@ -161,7 +162,7 @@ def _tokens(run: RunFolder) -> tuple[int, int, str]:
     """Return rows, tokens in a pass, and how they were counted."""
     from .data.rows import read_prepared
 
-    if not run.train_rows.is_file():
+    if not run.is_complete("prepare"):
         letters = sum(path.stat().st_size for path in run.train_files)
         rows = sum(path.read_bytes().count(b"\n") for path in run.train_files)
         prompts = rows * _prompt_letters(run)

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from modelgate_training.cli import main
-from modelgate_training.config_file import SHIPPED, load_config
+from modelgate_training.config_file import SHIPPED, json_schema, load_config
 
 from tests.training.conftest import Project
 
@@ -137,3 +138,72 @@ PUBLISHED = {
 def test_shipped_configurations_are_the_published_ones(name: str, published: str) -> None:
     """Laying the published hyper-parameters over a shipped configuration changes nothing."""
     assert load_config(name) == load_config(name, published.replace("2e-4", "2.0e-4").replace("2e-5", "2.0e-5").split())
+
+
+@pytest.mark.parametrize("path", SHIPPED_CONFIGS, ids=lambda path: path.stem)
+def test_the_schema_accepts_the_shipped_configurations(path: Path) -> None:
+    """An editor that checks YAML by the schema underlines nothing in a file that is right, and does in one that is not."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    checker = jsonschema.Draft202012Validator(json_schema())
+    assert [error.message for error in checker.iter_errors(document)] == []
+    assert list(checker.iter_errors(document | {"trainning": {}})) != []
+
+
+@pytest.mark.parametrize("path", SHIPPED_CONFIGS, ids=lambda path: path.stem)
+def test_the_first_file_of_rows_can_be_set(path: Path) -> None:
+    """However a file names its rows, --set reaches the first of them, and the others stay."""
+    changed = load_config(path.stem, ["data.train.0.path=mine.jsonl"])
+    assert changed.data.train[0].path == "mine.jsonl"
+    assert changed.data.train[1:] == load_config(path.stem).data.train[1:]
+
+
+def write_config(project: Project, text: str) -> list[str]:
+    """Write a configuration as a user would, and return the arguments that name it."""
+    file = project.path / "written.yaml"
+    file.write_text(f"root: {project.path}\noutput: run\ngates: gates.toml\n{text}", encoding="utf-8")
+    return ["prepare", "--dry-run", "--config", str(file)]
+
+
+SMALL = "data: {train: train.jsonl}\nbase: {scratch: {steps: 1}}\n"
+
+
+def test_words_that_yaml_takes_for_false_mean_what_they_say(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate: no` and `privacy: off` are the documented words, whatever YAML makes of them."""
+    text = "data: {train: train.jsonl, privacy: off, privacy_reason: made up}\nbase: {scratch: {steps: 1}}\n"
+    assert main(write_config(project, text + "training: {evaluate: no}\n")) == 0
+    shown = capsys.readouterr().out
+    assert 'training.evaluate: "no"' in shown
+    assert 'data.privacy: "off"' in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{SMALL}lora: {{r: 4}}\nlora: {{r: 8}}\n", "not YAML: key 'lora' stands twice, again in line"),
+        (f"{SMALL}card: {{goal: 2024-13-45}}\n", "not YAML: month must be in 1..12"),
+        (f"{SMALL}profiles: {{small: {{lora: {{rank: 2}}}}}}\n", "profile small: unknown key 'rank' in lora"),
+        (f"{SMALL}profiles: {{1: {{}}}}\n", "profiles: each profile is a name with a mapping of sections"),
+        (f"{SMALL}card: {{goal: {'[' * 3000}{']' * 3000}}}\n", "nested without end"),
+    ],
+    ids=["twice", "date", "profile-key", "profile-name", "deep"],
+)
+def test_odd_yaml_is_one_line(project: Project, error: Callable[[], str], text: str, expected: str) -> None:
+    """What YAML can hold beside a configuration is a mistake with one line."""
+    assert main(write_config(project, text)) == 4
+    assert expected in error()
+
+
+def test_a_section_that_is_set_whole_is_set(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The origin of a value inside a section that --set replaced is --set."""
+    assert project.run("run", "--set", "lora={r: 6}", "--dry-run") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["lora.r:", "6", "#", "--set"] for line in shown)
+
+
+def test_a_dry_run_finds_what_is_missing(project: Project, error: Callable[[], str]) -> None:
+    """A dry run needs no base on disk, but the gates file and the rows."""
+    (project.path / "train.jsonl").unlink()
+    assert project.run("run", "--dry-run") == 4
+    assert "data.train: no file matches 'train.jsonl'" in error()

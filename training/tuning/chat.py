@@ -31,7 +31,18 @@ class Encoded:
 
 def prompt_text(tokenizer: Any, messages: Conversation) -> str:
     """Return the rendered conversation up to where the model goes on."""
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return _rendered(tokenizer, messages, add_generation_prompt=True)
+
+
+def _rendered(tokenizer: Any, messages: Conversation, *, add_generation_prompt: bool = False) -> str:
+    """Return a conversation as the template writes it."""
+    import jinja2
+
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        roles = ", ".join(turn["role"] for turn in messages)
+        raise StageError(f"the base's chat template cannot write a conversation of {roles}: {error}") from None
 
 
 def end_of_turn(tokenizer: Any) -> str:
@@ -41,7 +52,7 @@ def end_of_turn(tokenizer: Any) -> str:
             "the base has no chat template: take an instruct model, or put a chat_template.jinja into its folder"
         )
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ANSWER"}]
-    rest = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition("ANSWER")[2]
+    rest = _rendered(tokenizer, turns).rpartition("ANSWER")[2]
     first: list[int] = tokenizer(rest, add_special_tokens=False)["input_ids"][:1]
     token = str(tokenizer.convert_ids_to_tokens(first)[0]) if first else ""
     if token not in tokenizer.all_special_tokens:
@@ -67,7 +78,7 @@ def encode_rows(tokenizer: Any, examples: Sequence[Example], eot: str) -> list[E
 def check_template(tokenizer: Any, example: Example, eot: str) -> None:
     """Raise if the template writes a whole conversation otherwise than prompt, answer, end of turn."""
     turns = [*example.messages, {"role": "assistant", "content": example.answer}]
-    whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    whole = _rendered(tokenizer, turns)
     learned = f"{prompt_text(tokenizer, example.messages)}{example.answer}{eot}"
     if not whole.startswith(learned):
         raise StageError(

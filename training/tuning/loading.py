@@ -17,14 +17,26 @@ def load_model(folder: Path | str, **options: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     require_safetensors(Path(folder))
-    return AutoModelForCausalLM.from_pretrained(str(folder), use_safetensors=True, **_OWN_FILES, **options)
+    try:
+        return AutoModelForCausalLM.from_pretrained(str(folder), use_safetensors=True, **_OWN_FILES, **options)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StageError(f"{folder}: its model cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the beginning of an error's text."""
+    return (str(error).strip() or type(error).__name__).split("\n", maxsplit=1)[0][:200]
 
 
 def load_tokenizer(folder: Path | str, **options: Any) -> Any:
     """Return the tokenizer in ``folder``; ``options`` are those of transformers."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(folder), **_OWN_FILES, **options)
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), **_OWN_FILES, **options)
+    except Exception as error:
+        # Which errors there are depends on the file: the libraries below have no common one.
+        raise StageError(f"{folder}: its tokenizer cannot be read: {_first_line(error)}") from error
 
 
 def count_weights(folder: Path | str) -> int:
@@ -40,7 +52,10 @@ def count_weights(folder: Path | str) -> int:
 
 def require_safetensors(folder: Path) -> None:
     """Raise if the folder's weights are pickled, which can run code when they are loaded, or not there."""
-    if any(folder.glob("*.safetensors")):
+    files = sorted(folder.glob("*.safetensors"))
+    for file in files:
+        _require_whole(file)
+    if files:
         return
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
     if pickled:
@@ -48,6 +63,19 @@ def require_safetensors(folder: Path) -> None:
             f"{folder}: only pickled weights ({pickled[0]}), which can run code when loaded: save them as safetensors"
         )
     raise StageError(f"{folder}: no weights (*.safetensors)")
+
+
+def _require_whole(file: Path) -> None:
+    """Raise if a file of weights is shorter than its header says: it was cut off on the way."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="numpy") as weights:
+            names = list(weights.keys())
+    except (SafetensorError, OSError) as error:
+        raise StageError(f"{file}: damaged weights: {_first_line(error)}") from error
+    if not names:
+        raise StageError(f"{file}: holds no weight")
 
 
 def find_base(run: RunFolder) -> Path:

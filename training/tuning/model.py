@@ -65,6 +65,11 @@ def is_sharded() -> bool:
 
 def save_adapter(model: Any, config: Config, base: Path, folder: Path) -> None:
     """Write the adapter, whole or not at all, with where its base is found."""
+    import torch
+
+    weights = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    if spoilt := next((name for name, weight in weights if not torch.isfinite(weight).all()), None):
+        raise StageError(f"the adapter's {spoilt} holds values that are not finite: try a lower training.lr")
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(str(partial), safe_serialization=True)
