@@ -108,10 +108,10 @@ def test_the_published_manifest_lists_the_files_as_they_lie(run: RunFolder, tmp_
 def test_files_of_others_stay_and_a_second_time_replaces_the_first(run: RunFolder, tmp_path: Path) -> None:
     """Rows and notes beside the published files are left alone; what the adapter's folder held before is gone."""
     folder = tmp_path / "out"
-    (folder / "adapter").mkdir(parents=True)
+    folder.mkdir()
     (folder / "train.jsonl").write_text("{}\n", encoding="utf-8")
-    (folder / "adapter" / "old.safetensors").write_text("", encoding="utf-8")
     publish(run, folder)
+    (folder / "adapter" / "old.safetensors").write_text("", encoding="utf-8")
     publish(run, folder)
     assert "train.jsonl" in names(folder)
     assert "adapter/old.safetensors" not in names(folder)
@@ -137,3 +137,13 @@ def test_a_copy_that_fails_leaves_no_manifest(run: RunFolder, tmp_path: Path, mo
     with pytest.raises(OSError, match="No space"):
         publish(run, folder)
     assert not (folder / "manifest.json").exists()
+
+
+def test_folders_of_others_are_left_alone(run: RunFolder, tmp_path: Path) -> None:
+    """A folder called adapter that no run put there is not replaced."""
+    kept = tmp_path / "mine" / "adapter" / "notes.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine", encoding="utf-8")
+    with pytest.raises(StageError, match="adapter is there and was not published by a run"):
+        publish(run, tmp_path / "mine")
+    assert kept.read_text(encoding="utf-8") == "mine"

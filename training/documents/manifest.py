@@ -94,7 +94,9 @@ def candidates(run: RunFolder) -> dict[str, Path]:
 
 def gguf_files(run: RunFolder) -> list[Path]:
     """Return the GGUF files of a run that are there: the untuned base, 16 bits, quantised, the adapter alone."""
-    wanted = [run.base_gguf, run.f16, *(path for _, path in run.quantised()), run.lora_gguf]
+    export = run.config.export
+    wanted = [*([run.base_gguf] * export.base), run.f16, *(path for _, path in run.quantised())]
+    wanted += [run.lora_gguf] * export.lora  # what an earlier run with other settings left is not this run's
     return [path for path in wanted if path.is_file()]
 
 

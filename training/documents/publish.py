@@ -35,9 +35,10 @@ def publish(run: RunFolder, folder: Path) -> None:
             f"publish: {run.manifest}: no manifest: the run is not complete; modelgate-train card …"
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / run.manifest.name).unlink(missing_ok=True)
+    folders = [run.base] * (run.config.base.scratch is not None) + [run.adapter]
+    old = _retire(folder, run.manifest.name, [source.name for source in folders])
     written = []
-    for source in [run.base] * (run.config.base.scratch is not None) + [run.adapter]:
+    for source in folders:
         shutil.rmtree(folder / source.name, ignore_errors=True)
         shutil.copytree(source, folder / source.name)
         written += [path for path in (folder / source.name).rglob("*") if path.is_file()]
@@ -52,14 +53,29 @@ def publish(run: RunFolder, folder: Path) -> None:
         "manifest_sha256": text_sha256(run.manifest.read_text(encoding="utf-8")),
     }
     write_text(folder / run.manifest.name, render(manifest))
+    old.unlink(missing_ok=True)
     size = sum(path.stat().st_size for path in written)
     print(f"publish: {len(written) + 1} files, {size / 1e6:.1f} MB, in {folder}")
+
+
+def _retire(folder: Path, manifest: str, names: list[str]) -> Path:
+    """Take the manifest of what was published before out of the way; raise where folders of others would be replaced."""
+    old = folder / f".partial-{manifest}"
+    if (folder / manifest).is_file():
+        (folder / manifest).replace(old)
+    if not old.is_file() and (others := [name for name in names if (folder / name).exists()]):
+        raise StageError(
+            f"publish: {folder / others[0]} is there and was not published by a run (no {manifest} beside it): move it "
+            f"away, or publish to another folder"
+        )
+    return old
 
 
 def _single_files(run: RunFolder) -> list[Path]:
     """Return the files that are published, those that there are."""
     quantised = [path for _, path in run.quantised()]
-    wanted = [*(quantised or [run.f16]), run.lora_gguf, run.modelfile, run.card, run.loss_curve, run.path / SETTINGS]
+    wanted = [*(quantised or [run.f16]), run.card, run.loss_curve, run.path / SETTINGS]
+    wanted += [run.lora_gguf] * run.config.export.lora + [run.modelfile] * run.config.export.modelfile
     return [path for path in [*wanted, run.path / SUMMARY] if path.is_file()]
 
 
