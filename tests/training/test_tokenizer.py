@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from modelgate_training.export.converter import find_converter
 from modelgate_training.errors import StageError
+from modelgate_training.export.converter import find_converter
 from modelgate_training.export.gguf import convert
 from modelgate_training.tuning.tokenizer import CHATML, save_tokenizer, train_tokenizer
 
