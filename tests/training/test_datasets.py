@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelgate_training.data.datasets import append_lines, dataset_version, read_lines, versions_with
+from modelgate_training.data.datasets import dataset_version, versions_with
 from modelgate_training.data.masking import name_hash
 from modelgate_training.data.rows import Row
+from modelgate_training.registry import append, read
 
 from pytest_modelgate.records import Message
 from tests.training.conftest import Project, rows
@@ -89,7 +90,7 @@ def test_a_renamed_file_is_the_same_data(project: Project) -> None:
 
 def registered(project: Project) -> list[dict[str, Any]]:
     """Return the lines of the registry."""
-    return list(read_lines(project.path / "registry" / "datasets.jsonl"))
+    return list(read(project.path / "registry" / "datasets.jsonl"))
 
 
 def test_a_version_is_registered_once(project: Project) -> None:
@@ -132,24 +133,24 @@ def test_the_registry_knows_rows_by_hashes(project: Project) -> None:
 def test_a_torn_line_is_no_line(tmp_path: Path, torn: bytes) -> None:
     """What a crash cut off is ignored, and the next line is not joined to it."""
     path = tmp_path / "datasets.jsonl"
-    append_lines(path, [{"version": "a"}])
+    append(path, {"version": "a"})
     with path.open("ab") as file:
         file.write(torn)
-    assert list(read_lines(path)) == [{"version": "a"}]
-    append_lines(path, [{"version": "b"}])
-    assert list(read_lines(path)) == [{"version": "a"}, {"version": "b"}]
+    assert list(read(path)) == [{"version": "a"}]
+    append(path, {"version": "b"})
+    assert list(read(path)) == [{"version": "a"}, {"version": "b"}]
 
 
 def test_a_line_that_is_no_object_is_no_line(tmp_path: Path) -> None:
     """A registry's lines are objects."""
     (tmp_path / "datasets.jsonl").write_text('3\n["a"]\n{"version": "a"}\n', encoding="utf-8")
-    assert list(read_lines(tmp_path / "datasets.jsonl")) == [{"version": "a"}]
-    assert list(read_lines(tmp_path / "none.jsonl")) == []
+    assert list(read(tmp_path / "datasets.jsonl")) == [{"version": "a"}]
+    assert list(read(tmp_path / "none.jsonl")) == []
 
 
 def _append_many(path: Path, name: int) -> None:
     for number in range(20):
-        append_lines(path, [{"by": name, "number": number, "text": "é" * 500}])
+        append(path, {"by": name, "number": number, "text": "é" * 500})
 
 
 def test_writers_append_side_by_side(tmp_path: Path) -> None:

@@ -7,10 +7,7 @@ The registry is a folder of JSONL files that are only ever appended to. A line t
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +15,9 @@ from typing import Any
 
 from pytest_modelgate.identity import digest, hash_file
 
+from ..registry import append, read
 from .masking import name_hash
 from .rows import Row
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no advisory locks; single appends are short
-    fcntl = None  # type: ignore[assignment]
 
 DATASETS, FORGOTTEN = "datasets.jsonl", "forgotten.jsonl"
 """Names of the files in a registry's folder."""
@@ -66,7 +59,7 @@ def register_dataset(registry: Path, version: str, rows: Sequence[Row], entry: d
     be told later which versions held a row without keeping what it was.
     """
     path = registry / DATASETS
-    if any(known.get("version") == version for known in read_lines(path)):
+    if any(known.get("version") == version for known in read(path)):
         return False
     names = registry / _NAMES / f"{version}.txt"
     names.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +68,7 @@ def register_dataset(registry: Path, version: str, rows: Sequence[Row], entry: d
     partial.replace(names)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     relative = names.relative_to(registry).as_posix()
-    append_lines(path, [{"version": version, "created": created, **entry, "row_ids": relative}])
+    append(path, {"version": version, "created": created, **entry, "row_ids": relative})
     return True
 
 
@@ -83,7 +76,7 @@ def versions_with(registry: Path, hashes: Iterable[str]) -> dict[str, set[str]]:
     """Return the registered versions that hold something of these sha256, of rows or names, each with which."""
     wanted = {one[:_SHORT]: one for one in hashes}
     found = {}
-    for entry in read_lines(registry / DATASETS):
+    for entry in read(registry / DATASETS):
         listed = registry / str(entry.get("row_ids"))
         if listed.is_file() and (held := wanted.keys() & set(listed.read_text(encoding="ascii").split())):
             found[str(entry.get("version"))] = {wanted[short] for short in held}
@@ -92,7 +85,7 @@ def versions_with(registry: Path, hashes: Iterable[str]) -> dict[str, set[str]]:
 
 def read_forgotten(registry: Path | None) -> Forgotten:
     """Return what must not come back."""
-    entries = [] if registry is None else list(read_lines(registry / FORGOTTEN))
+    entries = [] if registry is None else list(read(registry / FORGOTTEN))
     kinds = {
         kind: frozenset(str(one["sha256"]) for one in entries if one.get("of") == kind) for kind in ("name", "row")
     }
@@ -111,44 +104,10 @@ def mark_forgotten(registry: Path, names: Iterable[str], rows: Iterable[str]) ->
     new = [("name", one) for one in dict.fromkeys(names) if one not in known.names]
     new += [("row", one) for one in dict.fromkeys(rows) if one not in known.rows]
     if new:
-        append_lines(registry / FORGOTTEN, [{"sha256": one, "of": kind, "created": created} for kind, one in new])
+        append(registry / FORGOTTEN, *({"sha256": one, "of": kind, "created": created} for kind, one in new))
 
 
 # --- Files that are appended to ----------------------------------------------------------------------------------
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a registry's file; a torn line is none, a missing file has none."""
-    if not path.is_file():
-        return
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry
-
-
-def append_lines(path: Path, entries: Iterable[dict[str, Any]]) -> None:
-    """Append lines in one write, and return when they are on the disk; a torn line before them stays one."""
-    content = "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in entries).encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b", buffering=0) as file, _locked(file.fileno()):
-        size = os.fstat(file.fileno()).st_size
-        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-            content = b"\n" + content
-        while content:
-            content = content[file.write(content) :]
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _locked(file: int) -> Iterator[None]:
-    """Hold the file's lock: appends of several processes must not mix. Closing the file gives it back."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield
 
 
 def _short_hashes(rows: Iterable[Row]) -> set[str]:

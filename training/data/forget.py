@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import ConfigError, StageError
+from ..registry import read
 from ..run_folder import RunFolder
-from .datasets import content_hash, mark_forgotten, read_forgotten, read_lines, row_names, versions_with
+from .datasets import content_hash, mark_forgotten, read_forgotten, row_names, versions_with
 from .formats import Draft
 from .lines import physical_lines
 from .masking import RowMasker, name_hash
@@ -130,7 +131,7 @@ def _find_used(run: RunFolder, registry: Path, hashes: frozenset[str], contents:
     for version, held in versions_with(registry, hashes | contents).items():
         used.versions[version] = None
         used.names |= held & hashes
-    trained = list(read_lines(registry / "runs.jsonl"))
+    trained = list(read(registry / "runs.jsonl"))
     for folder in _run_folders(run, [str(entry.get("run")) for entry in trained]):
         name = folder.relative_to(run.root).as_posix() if folder.is_relative_to(run.root) else folder.name
         for path in sorted((folder / "prepared").glob("*.jsonl")):
@@ -138,7 +139,7 @@ def _find_used(run: RunFolder, registry: Path, hashes: frozenset[str], contents:
                 used.names |= met & hashes
                 used.runs[name] = used.copies[f"{name}/prepared/{path.name}"] = None
         for path in sorted((folder / "rejected").glob("*.jsonl")):
-            if any(hashes & _names_in(line) for line in read_lines(path)):
+            if any(hashes & _names_in(line) for line in read(path)):
                 used.copies[f"{name}/rejected/{path.name}"] = None
     for entry in trained:
         if entry.get("dataset_version") in used.versions:
