@@ -57,6 +57,12 @@ INNOCENT = [
     "Set the alarm for 6:45, play track 7, the code of the film is 42, meet at 51.5007, -0.1246",
     "\u8bf7\u5173\u95ed\u5ba2\u5385\u7684\u706f\uff0c\u8c22\u8c22\u3002 Gr\u00fc\u00dfe aus K\u00f6ln \U0001f600",
     "[EMAIL] wrote that [PHONE_2] and [URL] do not work",
+    "password: %(password)s, password=%DB_PASSWORD%, PASSWORD=$DB_PASSWORD, pwd: {{ vault.db_password_2 }}, token: {token}",
+    "password: <enter it here>, **Password:** *required*, password=~/secrets/pw2.txt, password = settings.DB_PASSWORD",
+    "Forgot password - TICKET-1234, reset password - 10/12/2024, New password - minimum 8 characters, the password 'reset' link",
+    "mysql -u root -p shop, use --password to set it, --password $PW --token $TOKEN, --secret id=mysecret9, -h db -P 3306",
+    "Identified by the user as 'wrong'; with password 'incorrect' it fails; Passwort: vergessen; Kennwort vergessen",
+    "https://user:${PASS}@example.org/x, https://user:{password}@example.org, https://example.org/?token={token}",
 ]
 ANY_MASKER = Masker()
 pieces = st.one_of(
@@ -90,6 +96,48 @@ def test_no_planted_secret_survives(name: str, text: str, secret: str) -> None:
         assert secret not in repr(masked)
         for whole in (json.dumps({"a": [1, shown]}), f"```json\n{json.dumps([shown])}\n```"):
             assert json.dumps(secret)[1:-1] not in ANY_MASKER.mask(whole).text, sentence
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("$uperS3cret!9", "%9aKx!lop2", "/9sdk2Lq8PzX", "(hunter2hunter", "<S3cr3t99>", "*Zx81kk!!q", "{S3cr3t!99}"),
+        *("Tr0ub4dor.xyz", "v2.1secretA9", "my-S3cret!9", "xxxSecret99", "!@#$%^&x", "[x9kk!!q7]"),
+    ],
+)
+def test_a_password_may_begin_and_end_like_anything(password: str) -> None:
+    """Only what is a variable, a blank to fill in or a word as a whole is none; marks and endings prove nothing."""
+    assert ANY_MASKER.mask_json({"db_password": password}).value == {"db_password": "[PASSWORD]"}
+    for form in (
+        *(
+            "password: {}",
+            "PASSWORD={}",
+            'password = "{}"',
+            "see password: {} now",
+            "My password is {}",
+            "Kennwort: {}",
+        ),
+        *("password - {}", "**Password:** {}", "db.sh --password {} --port 3"),
+    ):
+        assert password[1:-1] not in ANY_MASKER.mask(form.format(password)).text, form
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("mysqldump -u root -phunter2hunter shop", "mysqldump -u root -p[PASSWORD] shop"),
+        ("sshpass -p 'hunter' ssh jo", "sshpass -p '[PASSWORD]' ssh jo"),
+        ("x --api-key abcD1234efgh", "x --api-key [SECRET]"),
+        ("CREATE USER jo IDENTIFIED BY 'hunter'", "CREATE USER jo IDENTIFIED BY '[PASSWORD]'"),
+        ("ALTER ROLE jo WITH PASSWORD 'hunter'", "ALTER ROLE jo WITH PASSWORD '[PASSWORD]'"),
+        ("the password 'hunter2' fails", "the password '[PASSWORD]' fails"),
+        ("\u5bc6\u7801\uff1ahunter2", "\u5bc6\u7801\uff1a[PASSWORD]"),
+        ("postgres://jo:%24ecret9@example.org/x", "postgres://[URL_PASSWORD]@example.org/x"),
+    ],
+)
+def test_commands_statements_and_other_languages_tell_passwords(text: str, masked: str) -> None:
+    """What is given to a program, to a database or in another language is masked, and nothing beside it."""
+    assert ANY_MASKER.mask(text).text == masked
 
 
 @pytest.mark.parametrize(

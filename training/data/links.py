@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from .references import is_placeholder
 from .spans import Span
 
 KINDS = ("url_password", "url")
@@ -14,7 +15,7 @@ KINDS = ("url_password", "url")
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s<>\"'`\\\u201c\u201d\u2018\u2019]{3,2000}")
 _TRAILING = ".,;:!?)]}*_|"
 _USER_INFO = re.compile(r"://([^\s/:@?#]{0,128}:(?P<password>[^\s/]{1,256}))@(?=[\w.\[-])")
-_REFERENCE = re.compile(r"[$<{%\[*]|x+$|(?:password|pass|pwd|token)$", re.IGNORECASE)
+_WORD = re.compile(r"(?i)x+|password|pass|pwd|token")
 _WEB = {"http", "https", "ftp", "ws", "wss"}
 _HOST = re.compile(r"[a-z0-9_-]*[a-z][a-z0-9_-]*")
 _INTRANET = re.compile(r"\.(?:local|internal|intranet|intra|corp|lan|private|localdomain|home|home\.arpa|svc|cluster)$")
@@ -38,8 +39,13 @@ def private_links(text: str, kinds: frozenset[str]) -> Iterator[Span]:
         url = match[0].rstrip(_TRAILING)
         if "url" in kinds and _is_private(url):
             yield Span(match.start(), match.start() + len(url), "url")
-        if "url_password" in kinds and (found := _USER_INFO.search(url)) and not _REFERENCE.match(found["password"]):
+        if "url_password" in kinds and (found := _USER_INFO.search(url)) and not _is_reference(found["password"]):
             yield Span(match.start() + found.start(1), match.start() + found.end(1), "url_password")
+
+
+def _is_reference(value: str) -> bool:
+    """Say whether something stands in the place of a password."""
+    return is_placeholder(value) or _WORD.fullmatch(value) is not None
 
 
 def _is_private(url: str) -> bool:
@@ -63,7 +69,7 @@ def _is_private_host(scheme: str, host: str) -> bool:
 
 def _is_signed(parts: SplitResult) -> bool:
     for name, value in (*parse_qsl(parts.query), *parse_qsl(parts.fragment)):
-        if _REFERENCE.match(value):
+        if _is_reference(value):
             continue
         if (_SIGNED.match(name) and len(value) >= _LEAST) or (_MAYBE_SIGNED.match(name) and len(value) >= _LONG):
             return True
