@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .config_file import Loaded, config_sha256, read_config, resolved_lines
 from .errors import ConfigError, TrainingError
-from .run_folder import STAGES
+from .stage_inputs import STAGES
 
 _DESCRIPTION = """\
 Fine-tune a small language model with QLoRA, export it as GGUF, and have the release gate judge it.

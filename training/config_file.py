@@ -19,7 +19,7 @@ from pytest_modelgate.nearest import did_you_mean
 
 from .config import Config
 from .errors import ConfigError
-from .run_folder import flatten
+from .stage_inputs import flatten
 
 SHIPPED = Path(__file__).parent / "configs"
 _PROFILES = "profiles"

@@ -20,7 +20,8 @@ from typing import Any
 
 from .config import Config
 from .errors import ConfigError, StageError, TrainingError
-from .run_folder import STAGES, RunFolder
+from .run_folder import RunFolder
+from .stage_inputs import STAGES
 from .tuning.device import is_first_process, processes
 from .tuning.loading import find_base, require_safetensors
 

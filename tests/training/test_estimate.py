@@ -56,7 +56,7 @@ def test_memory_grows_with_what_it_should() -> None:
     shape = KNOWN["Qwen/Qwen2.5-1.5B-Instruct"]
 
     def need(*overrides: str) -> float:
-        return memory(load_config("incident", overrides), shape, cuda=True)
+        return float(memory(load_config("incident", overrides), shape, cuda=True))
 
     assert need("training.batch=4") > need() > need("training.batch=1")
     assert need("training.gradient_checkpointing=false") > need()

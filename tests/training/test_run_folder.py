@@ -72,7 +72,7 @@ def test_changed_rows_are_named(folder: Folder) -> None:
 def test_a_changed_program_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that another version of this program prepared are not taken for its own."""
     folder.complete("prepare")
-    monkeypatch.setattr("modelgate_training.run_folder._code_digest", lambda name: f"other {name}")
+    monkeypatch.setattr("modelgate_training.stage_inputs._code_digest", lambda name: f"other {name}")
     assert folder.run.changes("prepare") == ["this program changed (data)"]
 
 

@@ -21,7 +21,7 @@ from .formats import Draft
 from .lines import physical_lines
 from .masking import RowMasker, name_hash
 from .rows import Row, read_prepared
-from .sources import SourceFile, source_files
+from .sources import SourceFile, file_label, source_files
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -85,7 +85,7 @@ def forget(config: Config, names: Sequence[str]) -> Forgotten:
     if unknown := [number for number, one in enumerate(hashes, start=1) if one not in known]:
         raise StageError(
             f"name {unknown[0]} of {len(names)} is no id, person or group of a row in "
-            f"{', '.join(path.name for path in run.train_files)}, and was not forgotten before; nothing was changed"
+            f"{', '.join(file_label(run, path) for path in run.train_files)}, and was not forgotten before; nothing was changed"
         )
     try:
         mark_forgotten(run.registry, _lasting(hashes, found), [one.content for one in found if one.content])
@@ -107,8 +107,8 @@ def _find(run: RunFolder, hashes: frozenset[str]) -> Iterator[_Found]:
     for file in source_files(run):
         # A file from which all rows were taken is no mistake here.
         for line, row in file.reader.read(file.path, file.name) if isinstance(file, SourceFile) else file.read():
-            names = (row.names.id, row.names.group, row.names.person, row.source)
-            met = hashes & {name_hash(name) for name in names if name is not None}
+            own = (row.names.id, row.names.group, row.names.person) if isinstance(row, Draft) else row.all_names
+            met = hashes & {name_hash(name) for name in (*own, row.source) if name is not None}
             if not met:
                 continue
             content = masked = None
@@ -172,7 +172,10 @@ def _prepared(path: Path) -> list[Row]:
 
 def _names_in(line: dict[str, object]) -> set[str]:
     """Return the hashes of the names in a rejected row."""
-    return {name_hash(str(line[key])) for key in ("id", "group", "person") if line.get(key)}
+    record = line.get("record")
+    places = (line, record) if isinstance(record, dict) else (line,)
+    values = (place[key] for place in places for key in ("id", "group", "person") if place.get(key))
+    return {name_hash(str(one)) for value in values for one in (value if isinstance(value, list) else [value])}
 
 
 def _remove_all(found: Sequence[_Found]) -> dict[str, int]:

@@ -71,13 +71,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Hold why a line is no row; ``record`` is what stands there, None where it is no JSON object."""
+    """
+    Hold why a line is no row; ``record`` is what stands there, None where it is no JSON object.
+
+    ``person_keys``: those of its keys under which a person may stand.
+    """
 
     source: str
     reason: str
     length: int
     names: Names
     record: dict[str, Any] | None = None
+    person_keys: frozenset[str] = frozenset({"person"})
+
+    @property
+    def all_names(self) -> list[str]:
+        """Return what the line is called by, also where a name is no text but a number or a list of texts."""
+        found = [name for name in (self.names.id, self.names.group, self.names.person) if name is not None]
+        for key in {"id", "group", *self.person_keys}:
+            value = (self.record or {}).get(key)
+            found += [str(one).strip() for one in (value if isinstance(value, list) else [value]) if one is not None]
+        return found
 
 
 class SourceReader:
@@ -110,11 +124,14 @@ class SourceReader:
         record = line.record
         if record is None:
             return Unreadable(source, line.reason or "", line.length, Names(None, None, None))
-        names = self._names(record)
+        names, unfit = self._names(record)
         try:
+            if unfit is not None:
+                raise unfit
             return self._draft(record, source, names, is_table=is_table)
         except NoRowError as error:
-            return Unreadable(source, str(error), line.length, names, record)
+            person_keys = frozenset({"person", self._name_columns(record).get("person", "person")})
+            return Unreadable(source, str(error), line.length, names, record, person_keys)
 
     def _draft(self, record: dict[str, Any], source: str, names: Names, *, is_table: bool) -> Draft:
         task = record.get("task") or self._task
@@ -221,18 +238,23 @@ class SourceReader:
         """Return our names and the file's."""
         return self._tasks.columns(task) | self._source.columns.given()
 
-    def _names(self, record: dict[str, Any]) -> Names:
-        """Return what a record is called by, also where it is no row."""
+    def _name_columns(self, record: dict[str, Any]) -> dict[str, str]:
+        """Return our names and the file's, also where the task of a record is unknown."""
         task = record.get("task") or self._task
-        columns = self._columns(task) if isinstance(task, str) and task in self._tasks.by_name else {}
+        if isinstance(task, str) and task in self._tasks.by_name:
+            return self._columns(task)
+        return self._source.columns.given()
 
-        def find(name: str) -> str | None:
+    def _names(self, record: dict[str, Any]) -> tuple[Names, NoRowError | None]:
+        """Return what a record is called by, also where it is no row; and what is wrong with a name, if anything."""
+        columns, unfit = self._name_columns(record), None
+        found: dict[str, str | None] = dict.fromkeys(("id", "group", "person"))
+        for name in found:
             try:
-                return _word(record, columns.get(name, name)) or _word(record, name)
-            except NoRowError:
-                return None
-
-        return Names(find("id"), find("group"), find("person"))
+                found[name] = _word(record, columns.get(name, name)) or _word(record, name)
+            except NoRowError as error:
+                unfit = unfit or error
+        return Names(**found), unfit
 
     def _value(self, task: str, expected: Any) -> Any:
         """Return what is expected as the task's own kind of value."""

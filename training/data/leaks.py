@@ -1,43 +1,48 @@
 """
 Find training texts that an evaluation text gives away: what the model has seen, it cannot be judged on.
 
-Texts are compared as :func:`normalise` leaves them. A text leaks an evaluation text if
+Texts are compared as :func:`~.normal.fold` leaves them. A text leaks an evaluation text if
 
-- it equals it;
+- it equals it, with or without its blanks;
 - at least ``near`` percent of their letters are the same, in order;
-- it is the evaluation text with up to three words replaced, added or taken out (of ten or more; up to two, of eight or
-  nine; in shorter messages one word is often all that tells one from another);
+- one of its sentences or lines of four or more words does;
+- it holds the evaluation text, of six or more words;
+- it holds the evaluation text with up to three words replaced, added or taken out (of ten or more; up to two, of eight
+  or nine; in shorter messages one word is often all that tells one from another);
 - it holds a run of the evaluation text's words, at least half of them and at least 13; of a text of 8 to 12 words, all.
 
-Long texts are first told apart by MinHash (:mod:`.shingles`): to compare two of 3,000 letters in full takes a tenth of
-a millisecond.
+A text that many evaluation texts hold, such as a line that a tool prints at the end of every log, leaks where it is the
+whole text, and not in a longer one. Of writing without blanks between words, two letters count as a word. Long texts are first told apart by MinHash
+(:mod:`.shingles`): to compare two of 3,000 letters in full takes a tenth of a millisecond.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from rapidfuzz import fuzz, process
-from rapidfuzz.distance import Levenshtein
 from tqdm import tqdm
 
-from .normal import normalise
+from .held_texts import HeldTexts
+from .leak_words import Words, size
+from .normal import fold, parts, squeeze
 from .shingles import equal_share, least_share, signatures
 
-How = Literal["equal", "letters", "words", "run"]
+How = Literal["equal", "letters", "part", "words", "run"]
 Found = tuple[int, int, float, How]  # a text of ours, one of theirs, how close in percent, by which rule
 
 _BLOCK = 1024
 _LONG = 200  # letters: from here on, the estimate is cheaper than the comparison
 _CUT = 4000  # letters: comparing longer texts in full costs time by the square, and their beginnings tell
-_CHANGED = {8: 2, 10: 3}  # words of an evaluation text, and how many of them may be changed
-_FEWEST, _MOST = min(_CHANGED), max(_CHANGED.values())
-_RUN = 13  # words in a row that two texts do not share by chance
-_OTHER = "\0"  # stands for each word that no evaluation text has
-_FIRST, _CODES = 0x10000, 0x100000  # the code points above the surrogates, one for each word
+_PART = 4  # words: a shorter sentence, such as "thank you very much", is in many texts
+_PART_LETTERS = 16  # of a sentence that is written without blanks
+_WHOLE = ("equal", "letters")
+_COMMON, _COMMON_SHARE = 3, 0.05  # a text that more of theirs hold is a line that tools print
+_HELD = 6  # words: a shorter text may be the beginning of one that asks for something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Leak:
         return {
             "equal": "equals",
             "letters": f"is {self.similarity:.0f} % equal to",
+            "part": f"has a part that is {self.similarity:.0f} % equal to",
             "words": f"has {self.similarity:.0f} % of the words of",
             "run": f"holds {self.similarity:.0f} % of",
         }[self.how]
@@ -68,25 +74,59 @@ def leaking_texts(texts: Sequence[str], evaluations: Sequence[str], near: float)
     """Return, by index, every text that an evaluation text gives away, with the closest; ``near`` is in percent."""
     if not texts or not evaluations:
         return []
-    theirs = [normalise(text) for text in evaluations]
-    letters, words = _Letters(theirs, near), _Words(theirs)
+    theirs = [fold(text) for text in evaluations]
+    letters, words = _Letters(theirs, near), Words(theirs)
+    held = HeldTexts({number: text for number, text in enumerate(theirs) if size(text) >= _HELD})
+    common = _common(theirs)
     leaks: list[Leak] = []
     for start in tqdm(range(0, len(texts), _BLOCK), desc="leaks", unit="block", leave=False):
-        ours = [normalise(text) for text in texts[start : start + _BLOCK]]
+        block = texts[start : start + _BLOCK]
+        ours = [fold(text) for text in block]
+        found: list[Found] = [*letters.find(ours), *_in_parts(block, ours, letters)]
+        found += [(row, number, share, cast("How", how)) for row, number, share, how in words.find(ours)]
+        found += [(row, number, 100.0, "run") for row, number in held.find(ours)]
         closest: dict[int, Found] = {}
-        for one in (*letters.find(ours), *words.find(ours)):
+        for one in found:
+            if one[1] in common and one[3] not in _WHOLE:
+                continue
             other = closest.get(one[0])
-            if other is None or (one[2], -one[1]) > (other[2], -other[1]):
+            if other is None or _order(one) > _order(other):
                 closest[one[0]] = one
         leaks.extend(Leak(start + row, *closest[row][1:]) for row in sorted(closest))
     return leaks
+
+
+def _order(one: Found) -> tuple[float, bool, int]:
+    """Return what orders what is found: the closest, of those the equal one, of those the first of theirs."""
+    return one[2], one[3] == "equal", -one[1]
+
+
+def _common(theirs: Sequence[str]) -> set[int]:
+    """Return which of theirs so many others of theirs hold that to hold them too gives none of them away."""
+    different = list(dict.fromkeys(theirs))
+    held = Counter(number for row, number in HeldTexts(dict(enumerate(different))).find(different) if row != number)
+    most = max(_COMMON, _COMMON_SHARE * len(different))
+    texts = {different[number] for number, count in held.items() if count > most}
+    return {number for number, text in enumerate(theirs) if text in texts}
+
+
+def _in_parts(texts: Sequence[str], folded: Sequence[str], letters: _Letters) -> Iterator[Found]:
+    """Yield the texts of which a sentence or a line is one of theirs, or nearly."""
+    rows: dict[str, list[int]] = {}
+    for row, text in enumerate(texts):
+        for part in {fold(part) for part in parts(text)} - {folded[row]}:
+            if size(part) >= _PART or len(squeeze(part)) >= _PART_LETTERS:
+                rows.setdefault(part, []).append(row)
+    for place, number, similarity, how in letters.find(list(rows)):
+        for row in list(rows.values())[place]:
+            yield row, number, similarity, "run" if how == "equal" else "part"
 
 
 class _Letters:
     """Find texts that equal one of theirs or are at least ``near`` percent like it."""
 
     def __init__(self, theirs: Sequence[str], near: float) -> None:
-        self._first = {text: number for number, text in reversed(list(enumerate(theirs)))}
+        self._first = {squeeze(text): number for number, text in reversed(list(enumerate(theirs)))}
         self._near = near
         self._theirs = [text[:_CUT] for text in theirs]
         self._short = [number for number, text in enumerate(self._theirs) if len(text) <= _LONG]
@@ -97,8 +137,9 @@ class _Letters:
         """Yield what is found, for an equal text that one alone."""
         rest = []
         for row, text in enumerate(ours):
-            if text in self._first:
-                yield row, self._first[text], 100.0, "equal"
+            number = self._first.get(squeeze(text))
+            if number is not None:
+                yield row, number, 100.0, "equal"
             else:
                 rest.append(row)
         cut = {row: ours[row][:_CUT] for row in rest}
@@ -140,72 +181,3 @@ class _Letters:
         )
         for place in np.flatnonzero(similarity).tolist():
             yield *pairs[place], float(similarity[place]), "letters"
-
-
-class _Words:
-    """Find texts that are one of theirs but for a few words, or hold a good part of it; a word is coded as a letter."""
-
-    def __init__(self, theirs: Sequence[str]) -> None:
-        self._numbers = [number for number, text in enumerate(theirs) if text.count(" ") >= _FEWEST - 1]
-        vocabulary = dict.fromkeys(word for number in self._numbers for word in theirs[number].split())
-        self._codes = {word: chr(_FIRST + place % _CODES) for place, word in enumerate(vocabulary)}
-        self._theirs = [self._code(theirs[number]) for number in self._numbers]
-        self._allowed = np.array([_allowed(len(text)) for text in self._theirs], dtype=np.uint8)
-        self._starts: dict[str, list[tuple[int, int]]] = {}
-        for place, text in enumerate(self._theirs):
-            # Every run that is long enough holds one of these pieces.
-            for start in range(0, len(text) - _FEWEST + 1, _wanted(len(text)) - _FEWEST + 1):
-                self._starts.setdefault(text[start : start + _FEWEST], []).append((place, start))
-
-    def find(self, ours: Sequence[str]) -> Iterator[Found]:
-        """Yield what is found."""
-        if self._numbers:
-            coded = [self._code(text) for text in ours]
-            yield from self._changed(coded)
-            for row, text in enumerate(coded):
-                yield from self._runs(row, text)
-
-    def _code(self, text: str) -> str:
-        return "".join([self._codes.get(word, _OTHER) for word in text.split()])
-
-    def _changed(self, ours: Sequence[str]) -> Iterator[Found]:
-        """Yield, for each text, the one of theirs that differs in the smallest share of words, if they are few."""
-        distance = process.cdist(
-            ours, self._theirs, scorer=Levenshtein.distance, score_cutoff=_MOST, dtype=np.uint8, workers=-1
-        )
-        rows, places = np.nonzero(distance <= self._allowed)
-        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-            longer = max(len(ours[row]), len(self._theirs[place]))
-            yield row, self._numbers[place], 100 * (1 - int(distance[row, place]) / longer), "words"
-
-    def _runs(self, row: int, ours: str) -> Iterator[Found]:
-        """Yield the texts of theirs of which ``ours`` holds a long enough run."""
-        pieces = (ours[start : start + _FEWEST] for start in range(len(ours) - _FEWEST + 1))
-        for start, places in enumerate(map(self._starts.get, pieces)):
-            for place, their_start in places or ():
-                theirs = self._theirs[place]
-                run = _common_run(ours, start, theirs, their_start)
-                if run >= _wanted(len(theirs)):
-                    yield row, self._numbers[place], 100 * run / len(theirs), "run"
-
-
-def _allowed(words: int) -> int:
-    """Return how many words of an evaluation text of this length may be changed in a text that leaks it."""
-    return max(changed for least, changed in _CHANGED.items() if words >= least)
-
-
-def _wanted(words: int) -> int:
-    """Return how many words in a row a text must share with an evaluation text of this length to leak it."""
-    return min(words, max(_RUN, (words + 1) // 2))
-
-
-def _common_run(one: str, start: int, other: str, other_start: int) -> int:
-    """Return the length of the common run that goes through these places, in words."""
-    back = 0
-    while back < min(start, other_start) and one[start - back - 1] == other[other_start - back - 1]:
-        back += 1
-    ahead = 0
-    longest = min(len(one) - start, len(other) - other_start)
-    while ahead < longest and one[start + ahead] == other[other_start + ahead]:
-        ahead += 1
-    return back + ahead

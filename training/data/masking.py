@@ -11,13 +11,15 @@ from typing import Any
 
 from pytest_modelgate.records import Message
 
-from .formats import Draft, Names
+from .formats import Draft, Names, Unreadable
 from .privacy import Masker
+from .row_gates import SCORES
 
 _PLACEHOLDER = re.compile(r"\[[A-Z_]+(?:_\d+)?\]")
 _HASHED = "sha256:"
 _PLAIN = re.compile(r"[A-Za-z_. -]*+(?:\d[A-Za-z_. -]*+){0,5}")
 _LONG_WORD = re.compile(r"[A-Za-z0-9]{16}")
+_LARGEST_SCORE = 1000  # a larger number is none, whatever it is
 _SHORTEST = 4  # letters of a value that is looked for in the rest of its row
 
 
@@ -66,16 +68,34 @@ class RowMasker:
             origin=origin,
             licence=licence,
             consent=consent,
+            scores=_only_scores(draft.scores),
         )
         return masked, (*found, *found_names)
 
-    def record(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return a record that is no row, masked."""
-        masked, found = self._value(record)
-        if found:
+    def unreadable(self, read: Unreadable) -> tuple[dict[str, Any], Names]:
+        """Return the record of a line that is no row, masked as a row is, and its names."""
+        record = dict(read.record or {})
+        person = None if read.names.person is None else pseudonym(read.names.person)
+        names, found_names = self._names(replace(read.names, person=person))
+        raw = {"id": read.names.id, "group": read.names.group}
+        # A name that became a pseudonym is one wherever it stands as a value of its own.
+        hidden = {name: safe for key, name in raw.items() if name and (safe := getattr(names, key)) != name}
+        set_apart = {key: _pseudonyms(value) for key, value in record.items() if key in read.person_keys}
+        set_apart |= {
+            key: hidden[str(value).strip()]
+            for key, value in record.items()
+            if key not in set_apart and isinstance(value, str | int) and str(value).strip() in hidden
+        }
+        masked, found = self._value({key: value for key, value in record.items() if key not in set_apart})
+        if found or found_names:
             self.rows += 1
-            self.found.update(found)
-        return dict(masked)
+            self.found.update((*found, *found_names))
+        return {**masked, **set_apart}, names
+
+    def file_name(self, name: str) -> str:
+        """Return what a file is called where its name may say whose it is: different for different files."""
+        safe = self.text(name)
+        return name if safe == name else f"{safe}#{name_hash(name)[:8]}"
 
     def text(self, text: str) -> str:
         """Return a text about a row, masked; nothing is counted."""
@@ -124,6 +144,28 @@ class RowMasker:
             return pseudonym(name)
 
         return replace(names, id=safe(names.id), group=safe(names.group)), tuple(found)
+
+
+def _pseudonyms(value: Any) -> Any:
+    """Return what stands under the key of a person with pseudonyms for the texts and numbers in it."""
+    if isinstance(value, dict):
+        return [_pseudonyms(inner) for inner in value.values()]
+    if isinstance(value, list):
+        return [_pseudonyms(inner) for inner in value]
+    return value if value is None or isinstance(value, bool) else pseudonym(str(value).strip())
+
+
+def _only_scores(scores: Any) -> Any:
+    """Return the scores of the rubric alone; what is no score stays as null, and what is no object as an empty one of its type."""
+    if isinstance(scores, dict):
+        return {name: scores[name] if _is_score(scores[name]) else None for name in SCORES if name in scores}
+    if isinstance(scores, str | list):
+        return type(scores)()
+    return scores if scores is None or isinstance(scores, bool) or _is_score(scores) else 0
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST_SCORE
 
 
 def _is_plain(name: str) -> bool:

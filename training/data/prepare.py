@@ -26,7 +26,7 @@ from .rejected import Rejections
 from .row_gates import RejectedRowError, RowGates, row_record, token_counts
 from .rows import Row, write_rows
 from .set_gates import RowLeak, find_copies, find_leaks, find_near_copies, find_surplus, missed_quotas
-from .sources import JudgedRows, SourceFile, all_sources
+from .sources import JudgedRows, SourceFile, all_sources, file_label
 from .split import sample, split
 from .summary import summary_lines
 
@@ -87,7 +87,7 @@ def prepare(run: RunFolder) -> dict[str, Any]:
         entry = {
             "rows": len(train),
             "validation": len(held_back),
-            "files": described_files((run.name_of(path), path) for path in run.train_files),
+            "files": described_files((file_label(run, path), path) for path in run.train_files),
             **{name: facts[name] for name in ("kinds", "licences", "rejected")},
             "masked": facts["masked"]["kinds"],
         }
@@ -131,8 +131,12 @@ def _is_forgotten(read: Draft | Unreadable, forgotten: Forgotten) -> bool:
 
 def _reject_unreadable(read: Unreadable, masker: RowMasker, found: _Findings) -> None:
     """Reject a line that is no row; one that is no JSON cannot be masked, so of that nothing is kept."""
-    written = {"length": read.length} if read.record is None else {"record": masker.record(read.record)}
-    found.rejections.add("json", masker.text(read.reason), read.source, None, written)
+    if read.record is None:
+        found.rejections.add("json", masker.text(read.reason), read.source, None, {"length": read.length})
+        return
+    record, names = masker.unreadable(read)
+    called = {key: name for key, name in (("group", names.group), ("person", names.person)) if name is not None}
+    found.rejections.add("json", masker.text(read.reason), read.source, names.id, {**called, "record": record})
 
 
 def _judge(draft: Draft, data: Data, gates: RowGates, masker: RowMasker, found: _Findings) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from .duplicates import near_duplicates
 from .formats import kind_name
 from .labels import Suspicion, answer_alike, answer_key, question
 from .leaks import Leak, leaking_texts
+from .privacy import Masker
 from .rows import Row
 
 _EXACT = 100.0
+_PLACEHOLDER = re.compile(r"\[[A-Z_]+(?:_\d+)?\]")
 _TELLING = 8  # words of a chat's last turn that say by themselves which chat it is
 
 Stopped = dict[str, str]
@@ -77,10 +80,12 @@ def find_leaks(rows: Sequence[Row], cases: Sequence[Case], near: float) -> list[
     """
     Return the rows that an evaluation case gives away, each with the closest.
 
-    A chat is compared as a whole and turn by turn: what is an evaluation case may stand in the middle of it.
+    A chat is compared as a whole and turn by turn: what is an evaluation case may stand in the middle of it. Rows may have
+    been masked, or not: they are compared with what a case says and with what masking leaves of it.
     """
     ours = [(row, text) for row in rows for text in _texts(row.prompt)]
-    theirs = [(case, text) for case in cases for text in _asked(case.prompt)]
+    masker = Masker()
+    theirs = [(case, form) for case in cases for text in _asked(case.prompt) for form in _forms(text, masker)]
     closest: dict[str, RowLeak] = {}
     for leak in leaking_texts([text for _, text in ours], [text for _, text in theirs], near):
         found = RowLeak(ours[leak.index][0], theirs[leak.evaluation][0], leak)
@@ -151,10 +156,18 @@ def _texts(prompt: Prompt) -> Iterator[str]:
     if isinstance(prompt, str):
         yield prompt
         return
-    turns = [turn for turn in prompt if turn.role != "system"]
+    turns = [turn.content for turn in prompt if turn.role != "system"]
     if len(turns) > 1:
-        yield "\n".join(turn.content for turn in turns)
-    yield from (turn.content for turn in turns if turn.role == "user")
+        yield "\n".join(turns)
+    yield from dict.fromkeys(turn.content for turn in prompt)
+
+
+def _forms(text: str, masker: Masker) -> Iterator[str]:
+    """Yield a text of a case, and what masking leaves of it unless that is no more than placeholders."""
+    yield text
+    masked = masker.mask(text)
+    if masked.found and any(map(str.isalnum, _PLACEHOLDER.sub("", masked.text))):
+        yield masked.text
 
 
 def _asked(prompt: Prompt) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ..run_folder import RunFolder
 from .formats import Draft, SourceReader, Unreadable
 from .judged.pipeline import JudgedResult, build
 from .lines import Line
+from .masking import RowMasker
 from .rows import find_files
 
 
@@ -48,6 +49,12 @@ class JudgedRows:
             yield line, self.reader.row(line, str(record.get("source", f"data.judged:{number}")), is_table=False)
 
 
+def file_label(run: RunFolder, path: Path) -> str:
+    """Return what rows, errors and registries call a file: below the root, and masked if it names anybody."""
+    name = path.relative_to(run.root).as_posix() if path.is_relative_to(run.root) else path.name
+    return RowMasker(run.config.data.privacy).file_name(name)
+
+
 def all_sources(run: RunFolder) -> list[SourceFile | JudgedRows]:
     """Return the files of ``data.train``, and the rows of ``data.judged``."""
     if not run.config.data.train and run.config.data.judged is None:
@@ -61,8 +68,7 @@ def source_files(run: RunFolder) -> list[SourceFile]:
     for source in run.config.data.train:
         reader = SourceReader(source, run.tasks)
         for path in find_files([source.path], run.root, "data.train"):
-            name = path.relative_to(run.root).as_posix() if path.is_relative_to(run.root) else path.name
-            found.setdefault(path, SourceFile(path, name, reader))
+            found.setdefault(path, SourceFile(path, file_label(run, path), reader))
     return list(found.values())
 
 

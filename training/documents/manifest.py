@@ -23,7 +23,8 @@ from ..evaluation import Evaluation
 from ..export.converter import converter_sha256
 from ..export.gguf import describe
 from ..export.tokenizer_files import one_template
-from ..run_folder import STAGES, RunFolder, library_version
+from ..run_folder import RunFolder
+from ..stage_inputs import STAGES, library_version
 from .cost import cost_table
 
 _LIBRARIES = (

@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_modelgate.identity import hash_file
 
+from ..data.lines import json_type
 from ..data.rows import Row, find_files, read_prepared
 from ..data.set_gates import find_leaks
 from ..errors import ConfigError, StageError
@@ -112,12 +113,17 @@ def _read_row(line: str, source: str, run: RunFolder, tokenizer: Any) -> Text:
     except ValueError as error:
         raise ConfigError(f"{_WHAT}: {source}: not JSON: {error}") from None
     task = row.get("task", run.tasks.only) if isinstance(row, dict) else None
-    if task is not None and task not in run.tasks.by_name:
-        raise ConfigError(f"{_WHAT}: {source}: task {task!r} is unknown; known are {', '.join(run.tasks.by_name)}")
+    if task is not None and (not isinstance(task, str) or task not in run.tasks.by_name):
+        known = ", ".join(run.tasks.by_name)
+        raise ConfigError(f"{_WHAT}: {source}: the row names an unknown task; known are {known}")
     key = "input" if task is None else run.tasks.columns(task).get("input", "input")
     asked = row.get(key) if isinstance(row, dict) else None
     if not isinstance(asked, str) or not asked.strip():
-        raise ConfigError(f"{_WHAT}: {source}: must be an object with a text under {key!r}, got {line[:60]!r}")
+        # What stands there has not been masked: only its type is named.
+        within = isinstance(row, dict)
+        got = f"{json_type(asked) if key in row else 'nothing'} there" if within else json_type(row)
+        got = "an empty text there" if isinstance(asked, str) else got
+        raise ConfigError(f"{_WHAT}: {source}: must be an object with a text under {key!r}, got {got}")
     messages = [{"role": "user", "content": asked}] if task is None else run.tasks.messages(task, asked)
     return Text(prompt_text(tokenizer, messages), (asked,), source)
 

@@ -1,4 +1,8 @@
-"""Hold what several files say of an incident, read the files, and look up what a task needs of it."""
+"""
+Hold what several files say of an incident, read the files, and look up what a task needs of it.
+
+No error given here quotes a value: what stands in the files has not been masked yet.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,11 @@ from pytest_modelgate.contracts.strict_json import NotStrictJsonError, parse
 from pytest_modelgate.nearest import did_you_mean
 
 from ...errors import ConfigError, StageError
+from ..lines import json_type, shown_names, without_quotes
 from .sections import JudgedSource, JudgedTask
 
 _ID = re.compile(r"[A-Za-z0-9_.-]+")
+_MODEL = re.compile(r"(?=.{1,40}$)[A-Za-z][A-Za-z0-9]{0,11}(?:[_.:/-][A-Za-z0-9]{1,11}){0,6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +92,23 @@ def _record(line: str, place: str) -> dict[str, Any]:
     try:
         record = parse(line)
     except NotStrictJsonError as error:
-        raise StageError(f"{place}: not a JSON object: {error}") from None
+        raise StageError(f"{place}: not a JSON object: {without_quotes(str(error))}") from None
     if not isinstance(record, dict):
-        raise StageError(f"{place}: a record is a JSON object, got {type(record).__name__}")
+        raise StageError(f"{place}: a record is a JSON object, got {json_type(record)}")
     return record
 
 
 def _id(record: Mapping[str, Any], key: str, place: str) -> str:
     """Return the incident's id; a whole number will do."""
     if key not in record:
-        raise StageError(f"{place}: key {key!r} is missing{did_you_mean(key, record)}; it has {_listed(record)}")
+        raise StageError(
+            f"{place}: key {key!r} is missing{did_you_mean(key, shown_names(record))}; it has {_listed(record)}"
+        )
     value = record[key]
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _ID.fullmatch(text):
-        raise StageError(f"{place}: {key} must be text that matches {_ID.pattern}, got {value!r}")
+        got = "another text" if isinstance(value, str) else json_type(value)
+        raise StageError(f"{place}: {key} must be text that matches {_ID.pattern}, got {got}")
     return text
 
 
@@ -112,7 +121,8 @@ def text_of(incident: Incident, reference: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
-        raise StageError(f"{_place(incident, reference)}: {_key(reference)} must be text, got {value!r}")
+        got = "blanks" if isinstance(value, str) else json_type(value)
+        raise StageError(f"{_place(incident, reference)}: {_key(reference)} must be text, got {got}")
     return value
 
 
@@ -128,16 +138,18 @@ def answers_of(incident: Incident, name: str, task: JudgedTask) -> list[Answer]:
         return []
     answers = []
     for model, given in scores.items():
-        where = f"{_place(incident, task.scores)}: {_key(task.scores)}.{model}"
+        where = f"{_place(incident, task.scores)}: {_key(task.scores)}.{_shown(model)}"
         score = _score(given, where, task.scale)
         if model not in texts:
             raise StageError(
-                f"{where}: unknown model {model!r}{did_you_mean(model, texts)}: it has no answer to task {name!r} "
+                f"{where}: unknown model {_shown(model)!r}{did_you_mean(model, shown_names(texts))}: it has no answer to "
+                f"task {name!r} "
                 f"at {_place(incident, task.responses)}, which has {_listed(texts)}"
             )
         place = _place(incident, task.responses)
         if not isinstance(texts[model], str):
-            raise StageError(f"{place}: {_key(task.responses)}.{model} must be text, got {texts[model]!r}")
+            got = json_type(texts[model])
+            raise StageError(f"{place}: {_key(task.responses)}.{_shown(model)} must be text, got {got}")
         answers.append(Answer(model, texts[model].strip(), score, place))
     return answers
 
@@ -171,7 +183,7 @@ def _look_up(incident: Incident, reference: str) -> Any:
         if not isinstance(value, Mapping) or key not in value:
             has = value if isinstance(value, Mapping) else {}
             raise StageError(
-                f"{incident.places[source]}: key {'.'.join(keys[: depth + 1])!r} is missing{did_you_mean(key, has)}; "
+                f"{incident.places[source]}: key {'.'.join(keys[: depth + 1])!r} is missing{did_you_mean(key, shown_names(has))}; "
                 f"it has {_listed(has)}"
             )
         value = value[key]
@@ -187,7 +199,7 @@ def _table(incident: Incident, reference: str) -> Mapping[str, Any] | None:
         return None
     if not isinstance(value, Mapping):
         raise StageError(
-            f"{_place(incident, reference)}: {_key(reference)} must be a table by model, got {type(value).__name__}"
+            f"{_place(incident, reference)}: {_key(reference)} must be a table by model, got {json_type(value)}"
         )
     return value
 
@@ -197,7 +209,7 @@ def _score(given: Any, where: str, scale: float | None) -> float:
     parts = list(given.values()) if isinstance(given, Mapping) and given else [given]
     for part in parts:
         if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
-            raise StageError(f"{where}: a score is a number, got {part!r}")
+            raise StageError(f"{where}: a score is a number, got {json_type(part)}")
     total = float(sum(parts))
     if scale is not None and not 0 <= total <= scale:
         raise StageError(f"{where}: a score is from 0 to {scale:g}, got {total:g}")
@@ -214,6 +226,16 @@ def _key(reference: str) -> str:
     return reference.partition(".")[2]
 
 
+def _shown(name: str) -> str:
+    """Return the name of a model, or dots where it looks like none: what a key holds may be anything."""
+    return name if _MODEL.fullmatch(name) else "\u2026"
+
+
 def _listed(table: Mapping[str, Any]) -> str:
-    """Return the keys of a table."""
-    return ", ".join(map(str, table)) or "none"
+    """Return the keys of a table that may be shown."""
+    return (
+        ", ".join(
+            name if name != "\u2026" else _shown(key) for name, key in zip(shown_names(table), table, strict=True)
+        )
+        or "none"
+    )
