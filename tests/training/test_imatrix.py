@@ -275,9 +275,15 @@ def test_paragraphs_of_a_text_are_read_as_they_are(calibrated: Project) -> None:
     ("content", "reason"),
     [
         ("{", r"calib\.jsonl:1: not JSON"),
-        ('"text"', r"calib\.jsonl:1: must be an object with a text under 'input'"),
+        ('"text"', r"calib\.jsonl:1: must be an object with a text under 'input', got a text$"),
+        (
+            '{"text": "my key is x9"}',
+            r"calib\.jsonl:1: must be an object with a text under 'input', got nothing there$",
+        ),
+        ('{"input": ["my key is x9"]}', r"must be an object with a text under 'input', got a list there$"),
         ('\n{"input": " "}', r"calib\.jsonl:2: must be an object"),
-        ('{"input": "x", "task": "nope"}', r"calib\.jsonl:1: task 'nope' is unknown"),
+        ('{"input": "x", "task": "nope"}', r"calib\.jsonl:1: the row names an unknown task; known are tickets$"),
+        ('{"input": "x", "task": ["tickets"]}', r"calib\.jsonl:1: the row names an unknown task; known are tickets$"),
         ("\n\n", r"no text in calib\.jsonl"),
     ],
 )

@@ -24,7 +24,8 @@ def test_retrained_model_clears_every_gate(tmp_path: Path) -> None:
     out = tmp_path / "run"
     fetched = run("training", "fetch-converter")
     assert fetched.returncode == 0, fetched.stderr
-    trained = run("training", "run", "--config", "training/configs/support-tiny.yaml", "--set", f"output={out}")
+    chosen = ["--config", "support", "--profile", "demo", "--set", f"output={out}", "--set", f"registry={tmp_path}"]
+    trained = run("training", "run", *chosen)
     assert trained.returncode == 0, trained.stdout[-2000:] + trained.stderr[-2000:]
 
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

@@ -97,6 +97,10 @@ class RowMasker:
         safe = self.text(name)
         return name if safe == name else f"{safe}#{name_hash(name)[:8]}"
 
+    def names(self, names: Names) -> Names:
+        """Return names, those that hold anything to be masked as pseudonyms; nothing is counted."""
+        return self._names(names)[0]
+
     def text(self, text: str) -> str:
         """Return a text about a row, masked; nothing is counted."""
         return text if self._masker is None else self._masker.mask(text).text

@@ -32,10 +32,11 @@ class Rejected:
 
 
 class Rejections:
-    """Gather the rejected rows of a run."""
+    """Gather the rejected rows of a run; ``left_out`` are the incidents of which no row was made, which count as no rows."""
 
     def __init__(self) -> None:
         self.rows: list[Rejected] = []
+        self.left_out: list[Rejected] = []
 
     def add(self, gate: str, reason: str, source: str, id_: str | None, row: Mapping[str, Any]) -> None:
         """Add one row."""
@@ -57,11 +58,12 @@ class Rejections:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         by_gate: dict[str, list[Rejected]] = {}
-        for one in self.rows:
+        for one in (*self.rows, *self.left_out):
             by_gate.setdefault(one.gate, []).append(one)
         for gate, rows in by_gate.items():
             _write_lines(partial / f"{gate}.jsonl", rows)
-        for name, report in ({"summary.json": self.counts} | dict(reports)).items():
+        counts = self.counts | ({"judged": len(self.left_out)} if self.left_out else {})
+        for name, report in ({"summary.json": counts} | dict(reports)).items():
             text = json.dumps(report, indent=1, ensure_ascii=False)
             (partial / name).write_text(f"{text}\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)

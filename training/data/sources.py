@@ -41,12 +41,19 @@ class JudgedRows:
 
     result: JudgedResult
     reader: SourceReader
+    masker: RowMasker
+
+    def place(self, place: str) -> str:
+        """Return where a record stands (``file:line``), the file called as those of rows are."""
+        name, _, line = place.rpartition(":")
+        return f"{self.masker.file_name(name)}:{line}" if name else place
 
     def read(self) -> Iterator[tuple[Line, Draft | Unreadable]]:
         """Yield each row with what it is."""
         for number, record in enumerate(self.result.rows, start=1):
             line = Line(number, number, 0, record)
-            yield line, self.reader.row(line, str(record.get("source", f"data.judged:{number}")), is_table=False)
+            place = self.place(str(record.get("source", f"data.judged:{number}")))
+            yield line, self.reader.row(line, place, is_table=False)
 
 
 def file_label(run: RunFolder, path: Path) -> str:
@@ -86,7 +93,7 @@ def _judged(run: RunFolder) -> Iterator[JudgedRows]:
     source = Source(
         path="data.judged", format="case", columns=Columns(**keys), licence=judged.licence, origin=judged.origin
     )
-    yield JudgedRows(result, SourceReader(source, run.tasks))
+    yield JudgedRows(result, SourceReader(source, run.tasks), RowMasker(run.config.data.privacy))
 
 
 def _counter(tokenizer: Any) -> Any:

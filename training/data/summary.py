@@ -19,6 +19,8 @@ def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {gate:<{width}}  {count:>8}"
     yield f"  compared with {counts['evaluation']} evaluation cases"
     yield f"  dataset version {facts['version']}"
+    if left_out := facts["left_out"]:
+        yield f"  {left_out} times data.judged left an incident out: see rejected/judged.jsonl"
     if masked["mode"] == "off":
         yield f"  nothing was masked: {masked['reason']}"
     else:
