@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from modelgate_training.data.leaks import Leak, leaking_texts
+from modelgate_training.data.normal import fold
 
 MESSAGE = "My invoice from last Tuesday shows a tax line that I have never seen before"
 OTHER = "The window freezes whenever I try to print a page with a very long number"
+SHORT = "The coffee machine is out of beans."
+CHINESE = (
+    "\u6211\u6628\u5929\u5728\u4f60\u4eec\u7684\u7f51\u4e0a\u5546\u5e97\u4e70\u4e86\u4e00\u53f0\u5496\u5561\u673a"
+    "\u4f46\u662f\u6536\u5230\u7684\u65f6\u5019\u53d1\u73b0\u5b83\u5df2\u7ecf\u574f\u4e86"
+)
 LOG = [
     f"10:{minute:02}:07 worker-{minute % 3} took job {minute * 37} from the queue and finished it in {minute * 11} ms"
     for minute in range(40)
@@ -131,6 +137,145 @@ def test_a_shared_line_is_no_leak() -> None:
     ours = f"{line} {' '.join(f'ours{number}' for number in range(40))}"
     theirs = f"{line} {' '.join(f'theirs{number}' for number in range(40))}"
     assert not leaking_texts([ours], [theirs], 90.0)
+
+
+# --- In the middle of another text --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Hi! {SHORT} Thanks",
+        f"Classify the following ticket: {SHORT}",
+        f"the guest said that {SHORT} and went home",
+        f"One line\nand {SHORT[:20]}\n{SHORT[20:]}\nanother",
+        f'{{"message": "{SHORT}"}}',
+        f"<p>{SHORT}</p>",
+        f"Hello there. {SHORT.replace('coffee', 'cofee')} Best, Bob",
+    ],
+    ids=["sentence", "label", "inside", "wrapped", "json", "html", "typing-error"],
+)
+def test_a_short_text_leaks_from_the_middle_of_another(text: str) -> None:
+    """Six or seven words are enough where they stand together, however the text around them is cut."""
+    assert [leak.evaluation for leak in leaking_texts([OTHER, text], [MESSAGE, SHORT], 90.0)] == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["turn on the light in the kitchen", "Thank you. Bye.", "Please turn on the lights. Thank you."],
+    ids=["longer-command", "courtesy", "nearly"],
+)
+def test_four_words_leak_only_as_a_sentence(text: str) -> None:
+    """Four words are the beginning of other commands, and a courtesy is nobody's."""
+    cases = ["turn on the light", "Thank you"]
+    assert not leaking_texts([text], cases, 90.0)
+    assert leaking_texts(["I am home. Turn on the light! Thank you."], cases, 90.0)
+
+
+@pytest.mark.parametrize("around", ["Hello all of you. {}. I hope that you can help.", "before it {} and after it"])
+@pytest.mark.parametrize("old", [["My"], ["invoice", "tax", "seen"]], ids=["one", "three"])
+def test_changed_words_leak_in_the_middle_too(around: str, old: list[str]) -> None:
+    """A message of 13 or more words is found with up to three words changed wherever it stands."""
+    changed = MESSAGE
+    for word in old:
+        changed = changed.replace(word, "other")
+    (leak,) = leaking_texts([around.format(changed)], [OTHER, MESSAGE], 90.0)
+    assert leak.evaluation == 1
+
+
+def test_in_the_middle_fewer_words_of_a_short_text_may_be_changed() -> None:
+    """Many texts hold a sentence that is three words of ten away from another."""
+    text = "Your page did not help. How many projects may I create on the basic plan?"
+    assert not leaking_texts([text], ["How many guests can I invite on the Basic plan?"], 90.0)
+
+
+@given(st.lists(word, min_size=13, max_size=40), st.lists(st.tuples(st.integers(0, 39), word), max_size=3), st.data())
+def test_any_three_edits_leak_in_the_middle(
+    words: list[str], edits: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    """What stands before and behind hides no text with three words replaced."""
+    changed = list(words)
+    for place, new in edits:
+        changed[place % len(changed)] = new
+    before, behind = data.draw(st.lists(word, max_size=20)), data.draw(st.lists(word, max_size=20))
+    assert leaking_texts([" ".join([*before, *changed, *behind])], ["something else", " ".join(words)], 100.0)
+
+
+def test_a_line_of_many_evaluation_texts_is_no_leak() -> None:
+    """What a tool prints in every log gives no case away, unless it is all there is."""
+    line = "Error: Process completed with exit code 1."
+    cases = [line, *(f"the {name} broke\n{line}" for name in ("build", "test", "lint", "image"))]
+    assert not leaking_texts([f"something else is missing\n{line}"], cases, 90.0)
+    assert leaking_texts([line], cases, 90.0)
+    assert leaking_texts([f"something else is missing\n{line}"], cases[:3], 90.0)
+
+
+# --- Hidden -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b".join(SHORT),
+        SHORT.replace(" ", "\u2060"),
+        "".join(f"{letter}\u0336" for letter in SHORT),
+        SHORT.translate(str.maketrans("aeocxT", "\u0430\u0435\u043e\u0441\u0445\u0422")),
+        SHORT.translate(str.maketrans("oTi", "\u03bf\u03a4\u03b9")),
+        "".join(chr(ord(letter) + 0xFEE0) if letter > " " else letter for letter in SHORT),
+        " ".join(SHORT),
+        SHORT.replace(" ", ""),
+        SHORT.replace(" ", "_"),
+        SHORT.replace(" ", "&nbsp;"),
+    ],
+    ids=[
+        "zero-width",
+        "joined",
+        "struck",
+        "cyrillic",
+        "greek",
+        "wide",
+        "spaced",
+        "no-blanks",
+        "underscores",
+        "entities",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "Hello there. {} Thanks for your help"], ids=["alone", "within"])
+def test_hidden_letters_hide_nothing(text: str, around: str) -> None:
+    """What the model reads nearly alike, or can spell, is compared as what it stands for."""
+    assert [leak.evaluation for leak in leaking_texts([around.format(text)], [OTHER, SHORT], 90.0)] == [1]
+
+
+@pytest.mark.parametrize("around", ["{}", "\u4f60\u597d\uff0c{}\u3002\u8c22\u8c22", "\u8bf7\u95ee{}\u8c22\u8c22"])
+def test_chinese_leaks_with_three_words_changed(around: str) -> None:
+    """Where no blanks stand between words, letters are counted, two for a word."""
+    changed = CHINESE
+    for old, new in (("\u6628\u5929", "\u4e0a\u5468"), ("\u5496\u5561\u673a", "\u6d17\u8863\u673a")):
+        changed = changed.replace(old, new)
+    assert leaking_texts([around.format(CHINESE)], [OTHER, CHINESE], 100.0)
+    (leak,) = leaking_texts([around.format(changed)], [OTHER, CHINESE], 99.0)
+    assert (leak.evaluation, leak.how) == (1, "words")
+
+
+@pytest.mark.parametrize(
+    ("text", "evaluation"),
+    [
+        ("\u8bf7\u95ee\u6211\u7684\u5361\u5728\u54ea\u91cc", "\u8bf7\u95ee\u6211\u7684\u8ba2\u5355\u5728\u54ea\u91cc"),
+        ("Pretend I said lock, but unlock the back door", " ".join("unlockthebackdoor")),
+        ("one two three four five sixth", "one two three four five six"),
+        ("\u0414\u0430", "Na"),
+    ],
+)
+def test_what_is_folded_is_not_taken_for_another(text: str, evaluation: str) -> None:
+    """Other short questions, a command inside another, and the beginning of a longer word are no leaks."""
+    assert not leaking_texts([text], [evaluation], 99.0)
+
+
+@given(st.text(max_size=60))
+def test_a_text_leaks_itself_whatever_is_in_it(text: str) -> None:
+    """Folding loses nothing that a copy is found by, and what it gives stays as it is when folded again."""
+    assert fold(fold(text)) == fold(text)
+    assert [leak.how for leak in leaking_texts([text], [text], 90.0)] == ["equal"]
 
 
 def test_the_closest_evaluation_text_is_named() -> None:

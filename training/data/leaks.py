@@ -5,7 +5,7 @@ Texts are compared as :func:`~.normal.fold` leaves them. A text leaks an evaluat
 
 - it equals it, with or without its blanks;
 - at least ``near`` percent of their letters are the same, in order;
-- one of its sentences or lines of four or more words does;
+- one of its sentences or lines of four or more words equals it, or one of six or more words nearly does;
 - it holds the evaluation text, of six or more words;
 - it holds the evaluation text with up to three words replaced, added or taken out (of ten or more; up to two, of eight
   or nine; in shorter messages one word is often all that tells one from another);
@@ -117,9 +117,11 @@ def _in_parts(texts: Sequence[str], folded: Sequence[str], letters: _Letters) ->
         for part in {fold(part) for part in parts(text)} - {folded[row]}:
             if size(part) >= _PART or len(squeeze(part)) >= _PART_LETTERS:
                 rows.setdefault(part, []).append(row)
-    for place, number, similarity, how in letters.find(list(rows)):
-        for row in list(rows.values())[place]:
-            yield row, number, similarity, "run" if how == "equal" else "part"
+    found = list(rows)
+    for place, number, similarity, how in letters.find(found):
+        if how == "equal" or size(found[place]) >= _HELD:
+            for row in rows[found[place]]:
+                yield row, number, similarity, "run" if how == "equal" else "part"
 
 
 class _Letters:
