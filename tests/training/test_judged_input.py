@@ -246,3 +246,23 @@ def test_whole_numbers_are_ids_too(tmp_path: Path) -> None:
          "judges": lambda rows: [row.update(incident_id=str(number)) for number, row in enumerate(rows)]},
     )  # fmt: skip
     assert [row["incident_id"] for row in made.rows] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("judges", lambda rows: rows[1]["total"].update(flint="ada@example.org")),
+        ("judges", lambda rows: rows[1]["total"].update({"ada@example.org": 3})),
+        ("judges", lambda rows: rows[1].update(total=["ada@example.org"])),
+        ("judges", lambda rows: rows[0].update({"ada@example.org": rows[0].pop("total")})),
+        ("answers", lambda rows: rows[0].update(log=["ada@example.org"])),
+        ("answers", lambda rows: rows[1]["by"].update(flint=["ada@example.org"])),
+        ("answers", lambda rows: rows[1].update(incident_id="ada@example.org")),
+    ],
+    ids=["score", "model", "table", "key", "input", "answer", "id"],
+)
+def test_no_error_quotes_what_stands_there(tmp_path: Path, name: str, change: Change) -> None:
+    """What is wrong is said by its type: it has not been masked yet."""
+    with pytest.raises(StageError) as error:
+        run(tmp_path, {name: change})
+    assert "ada" not in str(error.value)
