@@ -19,7 +19,7 @@ from pytest_modelgate.identity import hash_file
 
 from ..data.lines import json_type
 from ..data.rows import Row, find_files, read_prepared
-from ..data.set_gates import find_leaks
+from ..data.set_gates import RowLeak, find_leaks
 from ..errors import ConfigError, StageError
 from ..run_folder import RunFolder
 from ..tasks import Prompt
@@ -27,6 +27,7 @@ from ..tuning.chat import end_of_turn, prompt_text
 
 _WHAT = "export.imatrix.calibration"
 _SHOWN = 5
+_TOGETHER = (2, 4, 8)  # paragraphs that are compared as one text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Text:
     """
     Hold one text that the model reads, whole: ``text``.
 
-    ``said``: what of it is compared with the evaluation cases. ``source`` is ``file:line``.
+    ``said``: what of it is compared with the evaluation cases. ``source`` is ``file:line``. ``together``: this text with
+    those behind it, since a case of several paragraphs is cut as they are.
     """
 
     text: str
     said: tuple[Prompt, ...]
     source: str
+    together: tuple[Prompt, ...] = ()
 
 
 def read_calibration(run: RunFolder, tokenizer: Any) -> tuple[list[str], dict[str, Any]]:
@@ -77,7 +80,7 @@ def _training_rows(run: RunFolder, tokenizer: Any) -> list[Text]:
     return [
         Text(
             f"{prompt_text(tokenizer, run.tasks.messages(row.task, row.prompt))}{row.answer}{eot}",
-            (row.input,),
+            (row.prompt,),
             row.source,
         )
         for row in read_prepared(run.train_rows)
@@ -96,13 +99,16 @@ def _read_file(path: Path, run: RunFolder, tokenizer: Any) -> Iterator[Text]:
             if line.strip():
                 yield _read_row(line, f"{name}:{number}", run, tokenizer)
         return
-    for match in re.finditer(r"\S(?:.|\n(?!\s*\n))*", content):
-        paragraph = match.group().rstrip()
-        lines = [line.strip() for line in paragraph.split("\n")]
+    matches = list(re.finditer(r"\S(?:.|\n(?!\s*\n))*", content))
+    paragraphs = [match.group().rstrip() for match in matches]
+    for place, (match, paragraph) in enumerate(zip(matches, paragraphs, strict=True)):
+        lines = (line.strip() for line in paragraph.split("\n"))
+        together = ("\n\n".join(paragraphs[place : place + count]) for count in _TOGETHER)
         yield Text(
             paragraph,
             tuple(dict.fromkeys([paragraph, *lines])),
             f"{name}:{content.count(chr(10), 0, match.start()) + 1}",
+            tuple(together),
         )
 
 
@@ -130,15 +136,18 @@ def _read_row(line: str, source: str, run: RunFolder, tokenizer: Any) -> Text:
 
 def _refuse_leaks(texts: Sequence[Text], run: RunFolder) -> None:
     """Raise if any text is, or nearly is, an evaluation row, naming both."""
-    rows = [
-        Row(text.source, "", said, answer="", expected=None, group=text.source, source=text.source)
-        for text in texts
-        for said in text.said
-    ]
-    if leaks := find_leaks(rows, run.tasks.cases, run.config.data.near):
+    leaks = _find_leaks([(text.source, said) for text in texts for said in text.said], run)
+    leaks = leaks or _find_leaks([(text.source, said) for text in texts for said in text.together], run)
+    if leaks:
         more = f"; and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
         raise StageError(f"{_WHAT}: {len(leaks)} calibration rows are evaluation cases, or nearly: "
                          f"{'; '.join(str(leak) for leak in leaks[:_SHOWN])}{more}. Take them out")  # fmt: skip
+
+
+def _find_leaks(texts: Sequence[tuple[str, Prompt]], run: RunFolder) -> list[RowLeak]:
+    """Return which of these texts, each with its source, give an evaluation row away."""
+    rows = [Row(source, "", said, answer="", expected=None, group=source, source=source) for source, said in texts]
+    return find_leaks(rows, run.tasks.cases, run.config.data.near)
 
 
 def _name(path: Path, root: Path) -> str:
