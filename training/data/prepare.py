@@ -14,23 +14,16 @@ from statistics import median
 from typing import Any
 
 from ..config import Data
-from ..errors import ConfigError, StageError
+from ..errors import StageError
 from ..run_folder import RunFolder
 from ..tuning.tokenizer import CONTROL_TOKENS
-from .datasets import (
-    FORGOTTEN,
-    Forgotten,
-    content_hash,
-    dataset_version,
-    described_files,
-    read_forgotten,
-    register_dataset,
-)
-from .formats import Draft, Names, Unreadable
+from .datasets import dataset_version, described_files, register_dataset
+from .formats import Draft, Unreadable
+from .kept_out import forgotten_in, is_forgotten, left_out
 from .labels import Contradiction, Suspicion, answer_distribution, contradictions, label_report
 from .long_inputs import fit_inputs
-from .masking import RowMasker, name_hash
-from .rejected import Rejected, Rejections
+from .masking import RowMasker
+from .rejected import Rejections
 from .row_gates import RejectedRowError, RowGates, row_record, token_counts
 from .rows import Row, write_rows
 from .set_gates import RowLeak, find_copies, find_leaks, find_near_copies, find_surplus, missed_quotas
@@ -109,14 +102,14 @@ def _read(
     run: RunFolder, files: Sequence[SourceFile | JudgedRows], gates: RowGates, masker: RowMasker, found: _Findings
 ) -> list[Row]:
     """Return the rows that pass the gates which need nothing but the row."""
-    forgotten = _forgotten(run)
+    forgotten = forgotten_in(run)
     rows = []
     for file in files:
         if isinstance(file, JudgedRows):
-            found.rejections.left_out += _left_out(file, masker, forgotten)
+            found.rejections.left_out += left_out(file, masker, forgotten)
         for _, read in file.read():
             found.read += 1
-            if _is_forgotten(read, forgotten):
+            if is_forgotten(read, forgotten):
                 # Nothing of it may be kept, also not among the rejected rows.
                 found.rejections.add("forgotten", "was forgotten on request", read.source, None, {})
             elif isinstance(read, Unreadable):
@@ -125,43 +118,6 @@ def _read(
                 found.own_instructions += read.own_instruction
                 rows += _judge(read, run.config.data, gates, masker, found)
     return rows
-
-
-def _forgotten(run: RunFolder) -> Forgotten:
-    """Return what must not come back; without a registry, raise ConfigError where one beside the rows lists anything."""
-    if run.registry is None:
-        for pattern in (f"*/{FORGOTTEN}", f"*/*/{FORGOTTEN}"):
-            for path in sorted(run.root.glob(pattern)):
-                if read_forgotten(path.parent) != Forgotten():
-                    raise ConfigError(
-                        f"registry: null would bring back what {run.name_of(path)} says was forgotten: "
-                        f"give registry={run.name_of(path.parent)}"
-                    )
-    return read_forgotten(run.registry)
-
-
-def _left_out(judged: JudgedRows, masker: RowMasker, forgotten: Forgotten) -> list[Rejected]:
-    """Return the incidents of which ``data.judged`` made no row: their ids and why, nothing of what they tell."""
-    left_out = []
-    for one in judged.result.rejected:
-        if name_hash(one["incident_id"]) in forgotten.names:
-            continue
-        step, source = {"step": one["step"], "rule": masker.text(one["rule"])}, judged.place(one["place"])
-        name = masker.names(Names(one["incident_id"], None, None)).id
-        left_out.append(Rejected("judged", masker.text(one["reason"]), source, name, step))
-    return left_out
-
-
-def _is_forgotten(read: Draft | Unreadable, forgotten: Forgotten) -> bool:
-    """Say whether a row, or whoever it belongs to, was forgotten on request."""
-    called = (read.names.id, read.names.group, read.names.person) if isinstance(read, Draft) else read.all_names
-    if forgotten.names and forgotten.names & {name_hash(name) for name in called if name}:
-        return True
-    return (
-        bool(forgotten.rows)
-        and isinstance(read, Draft)
-        and content_hash(read.task, read.prompt, read.expected) in forgotten.rows
-    )
 
 
 def _reject_unreadable(read: Unreadable, masker: RowMasker, found: _Findings) -> None:
