@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ def written(project: Project) -> str:
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert paths
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def stands_in(secret: str, seen: str) -> bool:
+    """Say whether a secret was seen, as it is or as in JSON; the four digits of a PIN may stand in any hash or time."""
+    if secret.isdigit() and len(secret) <= 6:
+        return re.search(rf"(?<![\w.]){secret}(?!\w|\.\d)", seen) is not None
+    return secret in seen or json.dumps(secret)[1:-1] in seen
 
 
 # --- Evaluation cases --------------------------------------------------------------------------------------------
@@ -153,7 +161,7 @@ def test_planted_secrets_are_never_seen(project: Project, capsys: pytest.Capture
     secrets = plant(project, seed)
     assert project.run("prepare", "--set", "data.most_rejected=1.0") == 0
     seen = written(project) + "".join(capsys.readouterr())
-    assert [secret for secret in secrets if secret in seen or json.dumps(secret)[1:-1] in seen] == []
+    assert [secret for secret in secrets if stands_in(secret, seen)] == []
     masked = project.facts("prepare")["masked"]
     assert masked["rows"] >= 2 * len(planted(seed))
     assert {"email", "card", "iban", "private_key", "password"} <= masked["kinds"].keys()
@@ -166,7 +174,7 @@ def test_a_refused_run_shows_no_secret_either(project: Project, capsys: pytest.C
     captured = capsys.readouterr()
     assert "more than data.most_rejected 0.5" in captured.err
     seen = written(project) + captured.out + captured.err
-    assert [secret for secret in secrets if secret in seen or json.dumps(secret)[1:-1] in seen] == []
+    assert [secret for secret in secrets if stands_in(secret, seen)] == []
 
 
 def test_what_one_text_of_a_row_gives_away_is_masked_in_all(project: Project) -> None:

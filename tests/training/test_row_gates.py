@@ -358,12 +358,14 @@ def test_scores_that_are_none_are_rejected(scores: Any, reason: str) -> None:
 
 
 def make_base(folder: Path) -> None:
-    """Make a base of nothing but a tokenizer of bytes."""
+    """Make a base of a tokenizer of bytes and a single weight."""
+    import numpy as np
     from modelgate_training.tuning.tokenizer import save_tokenizer, train_tokenizer
+    from safetensors.numpy import save_file
 
     folder.mkdir()
     save_tokenizer(train_tokenizer([], 300), folder)
-    (folder / "model.safetensors").touch()
+    save_file({"weight": np.zeros(1, dtype=np.float32)}, folder / "model.safetensors")
 
 
 def byte_tokens(message: str) -> int:
