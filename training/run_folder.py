@@ -195,6 +195,8 @@ class RunFolder:
         """Return the files that a stage wrote: whole folders of those that it names one of."""
         folders = {path.parent for path in self.outputs(stage)} - {self.path}
         inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+        # The last stage lays the card beside the adapter, too.
+        inside = [path for path in inside if path.name != self.card.name]
         return sorted({*inside, *(path for path in self.outputs(stage) if path.parent == self.path and path.is_file())})
 
     def name_of(self, path: Path) -> str:

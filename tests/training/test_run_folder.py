@@ -214,3 +214,10 @@ def test_settings_that_would_destroy_or_confuse_are_refused(
     project.config |= change
     assert project.run("prepare") == 4
     assert expected in error()
+
+
+def test_a_card_beside_the_adapter_changes_no_training(folder: Folder) -> None:
+    """The last stage lays the card into the adapter's folder: the adapter is still what training wrote."""
+    folder.complete("prepare", "base", "train")
+    (folder.run.adapter / "README.md").write_text("# Card", encoding="utf-8")
+    assert folder.run.is_complete("train")
