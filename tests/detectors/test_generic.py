@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_modelgate.detectors import generic
 from pytest_modelgate.detectors.detector import Detector
+from pytest_modelgate.judgement import JUDGE_SECONDS
 
 INPUT = "payment-service could not reach payments-db; the certificate of the gateway had expired at 14:02."
 ALL: dict[str, Detector] = {
@@ -172,4 +173,4 @@ def test_a_megabyte_takes_no_time(name: str, unit: str) -> None:
 
     ALL[name](text, INPUT)
 
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < JUDGE_SECONDS  # seconds on a fast machine; minutes if it grew by the square
