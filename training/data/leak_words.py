@@ -8,6 +8,8 @@ Words are coded as letters, so that a library that compares letters compares wor
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -26,6 +28,8 @@ _FEWEST = min(_CHANGED)
 _RUN = 13  # words in a row that two texts do not share by chance
 _SEED = 4  # words of a piece that are looked for
 _SPACED, _LETTERS = 1.5, 3  # letters a word in the mean, below which single letters were spaced; of a short word
+_REPEATED, _EDGE = re.compile(r"(.)\1{31,}", re.DOTALL), 8  # one word over and over; how much of its ends is looked at
+_ENOUGH = 8  # places at which one text was found in another: the closest is among them
 _OTHER = "\0"  # stands for each word that no evaluation text has
 _ALL = 100.0
 _FIRST, _CODES = 0x10000, 0x100000  # the code points above the surrogates, one for each word
@@ -80,17 +84,21 @@ class Words:
         theirs = [self._theirs[place] for _, place, _ in windows]
         equal = process.cpdist(around, theirs, scorer=LCSseq.similarity, dtype=np.uint32)
         least = np.array([len(self._theirs[place]) - self._allowed[place] for _, place, _ in windows])
+        found: Counter[tuple[int, int]] = Counter()
         for index in np.flatnonzero(equal >= least).tolist():
             row, place, _ = windows[index]
+            if found[row, place] == _ENOUGH:
+                continue
             share = _whole_share(ours[row], theirs[index], self._allowed[place])
             share = share or _part_share(around[index], theirs[index], self._allowed_in_part[place])
             if share:
+                found[row, place] += 1
                 yield row, self._numbers[place], share, "words" if share < _ALL else "run"
 
     def _windows(self, row: int, text: str) -> Iterator[Window]:
         """Yield where pieces of theirs stand in a text."""
         for length in self._lengths:
-            for start in range(len(text) - length + 1):
+            for start in _places(text, length):
                 for place, their_start in self._seeds.get(text[start : start + length], ()):
                     yield row, place, start - their_start
 
@@ -101,13 +109,21 @@ class Words:
 
     def _runs(self, row: int, ours: str) -> Iterator[Part]:
         """Yield the texts of theirs of which ``ours`` holds a long enough run."""
-        pieces = (ours[start : start + _FEWEST] for start in range(len(ours) - _FEWEST + 1))
-        for start, places in enumerate(map(self._starts.get, pieces)):
-            for place, their_start in places or ():
+        for start in _places(ours, _FEWEST):
+            for place, their_start in self._starts.get(ours[start : start + _FEWEST], ()):
                 theirs = self._theirs[place]
                 run = _common_run(ours, start, theirs, their_start)
                 if run >= _wanted(len(theirs)):
                     yield row, self._numbers[place], 100 * run / len(theirs), "run"
+
+
+def _places(text: str, length: int) -> Iterator[int]:
+    """Yield where pieces of a length begin, without those in the middle of one word written over and over."""
+    start = 0
+    for match in _REPEATED.finditer(text):
+        yield from range(start, match.start() + _EDGE)
+        start = match.end() - length - _EDGE
+    yield from range(start, len(text) - length + 1)
 
 
 def _whole_share(ours: str, theirs: str, allowed: int) -> float:
