@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_modelgate.baselines import Baseline
-from pytest_modelgate.decision import Bound, decide, missing, result_of
+from pytest_modelgate.decision import Bound, clears, decide, missing, result_of
 from pytest_modelgate.gates import CaseKey, Gate, GateOutcome, GateResult
 from pytest_modelgate.measuring import (
     NOTHING_IN_COMMON,
@@ -19,8 +19,10 @@ from pytest_modelgate.measuring import (
 )
 from pytest_modelgate.metrics import NOTHING, Measurement, Pool
 from pytest_modelgate.metrics.measurement import Bounds
+from pytest_modelgate.metrics.performance import increase, too_few
 from pytest_modelgate.paired import difference, discordant, of_the_same_cases
-from pytest_modelgate.statistics import mcnemar
+from pytest_modelgate.records import Performance
+from pytest_modelgate.statistics import mcnemar, percentile_interval
 from pytest_modelgate.tables import IncreaseTable
 
 
@@ -80,25 +82,90 @@ def judge_uplift(
 
 
 def judge_increase(gate: Gate, name: str, target: str, table: IncreaseTable, findings: Findings) -> GateResult:
-    """Compare a time with the one recorded with the baseline, if it was measured on this machine."""
+    """
+    Compare a time with the baseline model's of the same run, else with the one recorded with the baseline.
+
+    A recorded time decides only on the machine that measured it; one of another machine is told, and decides nothing.
+    """
     limit = {"max_increase.ratio": table.ratio, "max_increase.ms": table.ms}
-    measured, gap = measure_performance(gate, findings.performances.get(target))
+    performance = findings.performances.get(target)
+    measured, gap = measure_performance(gate, performance)
+    if gap is not None or performance is None or measured.value is None:
+        return result_of(gate, name, target, limit, measured, *missing(gap or NO_TIME))
+    if performance.against is not None:
+        return _judge_in_turns(gate, name, target, table, performance, performance.against)
     baseline = findings.baseline
     recorded = None if baseline is None else baseline.performance
-    if gap is not None:
-        return result_of(gate, name, target, limit, measured, *missing(gap))
     if recorded is None:
-        reason = "not evaluated: the baseline holds no time that was measured on this machine"
+        reason = _advice(gate, measured.value, baseline)
         return replace(result_of(gate, name, target, limit, measured, "not evaluated", reason), blocks=False)
     before = gate.metric.function(recorded, *gate.arguments)
-    if before.value is None or measured.value is None:
+    if before.value is None:
         return result_of(gate, name, target, limit, measured, *missing("not evaluated: the baseline measured nothing"))
     # Both must be exceeded: a ratio alone cries wolf over fractions of a millisecond.
     allowed = max(before.value * table.ratio, before.value + table.ms)
-    outcome: GateOutcome = "passed" if measured.value <= allowed else "failed"
+    outcome: GateOutcome = "passed" if clears(measured.value, "max", allowed) else "failed"
     sign = "<=" if outcome == "passed" else ">"
     reason = f"{measured.value:.4g} ms {sign} {allowed:.4g} ms allowed; the baseline took {before.value:.4g} ms"
     return result_of(gate, name, target, limit, measured, outcome, reason, baseline=before.value)
+
+
+def _judge_in_turns(
+    gate: Gate, name: str, target: str, table: IncreaseTable, performance: Performance, against: Performance
+) -> GateResult:
+    """Compare a time with the baseline model's, which answered the same cases in turns with the target."""
+    limit = {"max_increase.ratio": table.ratio, "max_increase.ms": table.ms}
+    measured: Measurement = gate.metric.function(performance, *gate.arguments)
+    if against.error is not None:
+        return result_of(
+            gate, name, target, limit, measured, *missing(f"incomplete: {against.target}: {against.error}")
+        )
+    (statistic,) = gate.arguments
+    found = increase(performance, against, gate.metric.name, statistic, table.ratio, table.ms)
+    if found is None:
+        return result_of(gate, name, target, limit, measured, *missing(NO_TIME))
+    confidence = gate.table.confidence
+    outcome: GateOutcome = "passed" if clears(found.now, "max", found.allowed) else "failed"
+    sign = "<=" if outcome == "passed" else ">"
+    told = (
+        f"{found.now:.4g} ms {sign} {found.allowed:.4g} ms allowed; {against.target} took {found.before:.4g} ms "
+        f"on the same {found.n} requests in turns (x {found.ratio:.3g})"
+    )
+    few = None if confidence is None else too_few(statistic, confidence, found.n)
+    if found.n < gate.table.min_n:
+        outcome, told = "inconclusive", f"inconclusive: n = {found.n} is less than min_n = {gate.table.min_n}"
+    elif few is not None:
+        outcome, told = "inconclusive", f"inconclusive: {told}; {few} ([performance] sample)"
+    elif confidence is not None:
+        low, high = percentile_interval(found.excess, 1 - confidence, confidence)
+        outcome = "passed" if high <= 0 else "failed" if low > 0 else "inconclusive"
+        told = "inconclusive: " * (outcome == "inconclusive") + (
+            f"{told}, with {confidence:.0%} confidence between {low:+.4g} and {high:+.4g} ms of that"
+        )
+    interval = percentile_interval(found.change, 0.025, 0.975)
+    return result_of(gate, name, target, limit, measured, outcome, told, baseline=found.before, interval=interval)
+
+
+def _advice(gate: Gate, now: float, baseline: Baseline | None) -> str:
+    """Say that nothing decides, and what a time of another machine suggests."""
+    decides = "give the last release as --baseline-model SPEC, which is measured in turns with it"
+    heads = [] if baseline is None else list(baseline.provenance.values())
+    head = max(heads, key=lambda head: str(head["created"]), default=None)
+    try:
+        recorded = None if head is None else Performance.from_json(head["performance"])
+    except (ValueError, TypeError, KeyError):
+        recorded = None
+    before = None if recorded is None else gate.metric.function(recorded, *gate.arguments).value
+    if head is None or before is None:
+        return f"not evaluated: no time of the last release to compare with; {decides}"
+    machine = head.get("machine") or {}
+    return (
+        f"not evaluated: advice only: {now:.4g} ms here, {before:.4g} ms when the baseline was accepted, on another machine "
+        f"({machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores); {decides}"
+    )
+
+
+NO_TIME = "not evaluated: nothing was measured"
 
 
 def _decide_change(

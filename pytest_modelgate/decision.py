@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pytest_modelgate.gates import Gate, GateOutcome, GateResult
 from pytest_modelgate.metrics import Measurement
+from pytest_modelgate.metrics.performance import too_few
 
 Bound = Literal["min", "max"]
 
@@ -41,10 +43,20 @@ def decide(gate: Gate, bound: Bound, limit: float, measured: Measurement, what: 
             "failed",
             f"{what}is {'at most' if bound == 'min' else 'at least'} {best:.4g} {sure}, {against} {limit:g}",
         )
+    if math.isinf(worst) and (reason := _too_few_times(gate, measured)):
+        return "inconclusive", reason
     return (
         "inconclusive",
         f"inconclusive: {what}is {measured.value:.4g}, {sure} between {low:.4g} and {high:.4g}; the limit is {limit:g}",
     )
+
+
+def _too_few_times(gate: Gate, measured: Measurement) -> str | None:
+    """Say that a percentile rests on too few requests for the bound that the gate asks for."""
+    if gate.metric.suffix != "statistic" or gate.table.confidence is None:
+        return None
+    reason = too_few(gate.arguments[0], gate.table.confidence, measured.n)
+    return reason and f"inconclusive: {gate.table.metric} is {measured.value:.4g}, but {reason} ([performance] sample)"
 
 
 def clears(value: float, bound: Bound, limit: float) -> bool:

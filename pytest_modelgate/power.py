@@ -117,7 +117,7 @@ def _check(gate: Gate, rules: Rules, text: str, limit: Json, task: str | None = 
         _say_changes(check, value, is_share=is_share)
     elif key == "uplift_over" and is_share:
         _say_wins(check, gate, limit, good)
-    elif metric.suffix == "statistic":
+    elif metric.suffix == "statistic" and gate.arguments != ("mean",):
         _say_times(check, gate)
     elif (is_share or is_count(gate)) and (key == "min") == (metric.better == "higher"):
         _say_wrong(check, gate, limit, good)

@@ -285,12 +285,24 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Hold one measured request of the serial phase; times in seconds."""
+    """
+    Hold one measured request of the serial phase; times in seconds.
+
+    ``ttft_s``: to the first token; ``total_s``: to the complete answer. ``prompt_tokens`` is 0 where it was not recorded.
+    """
 
     case: str
     ttft_s: float
     total_s: float
     output_tokens: int
+    prompt_tokens: int = 0
+
+    @property
+    def inter_token_s(self) -> float | None:
+        """Return the mean time between two tokens of this answer; None where it has fewer than two."""
+        if self.output_tokens < 2:  # noqa: PLR2004  # one gap takes two tokens
+            return None
+        return (self.total_s - self.ttft_s) / (self.output_tokens - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +311,9 @@ class Performance:
     Hold what the serial phase measured of one target.
 
     ``peak_rss_bytes`` is the largest resident memory of the engine's process, model included; None where it has none.
-    ``price_per_hour`` is what the machine costs.
+    ``price_per_hour`` is what the machine costs. ``against``: the times of the baseline model, measured in turns with
+    these, sample by sample on the same cases; None where there was none. ``others_busy``: how many cores other programs
+    kept busy meanwhile, None where the system does not tell.
     """
 
     target: str
@@ -307,6 +321,8 @@ class Performance:
     peak_rss_bytes: int | None = None
     price_per_hour: float | None = None
     error: str | None = None
+    against: Performance | None = None
+    others_busy: float | None = None
 
     @property
     def cost_per_1k_requests(self) -> float | None:
@@ -318,7 +334,10 @@ class Performance:
 
     def to_json(self) -> Json:
         """Return the measurements as primitives."""
-        return asdict(self) | {"samples": [asdict(sample) for sample in self.samples]}
+        return asdict(self) | {
+            "samples": [asdict(sample) for sample in self.samples],
+            "against": None if self.against is None else self.against.to_json(),
+        }
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -326,4 +345,5 @@ class Performance:
         samples = tuple(Sample(**sample) for sample in data["samples"])
         if not all(isinstance(number, int | float) for one in samples for number in (one.ttft_s, one.total_s)):
             raise ValueError("a time is no number")
-        return cls(**data | {"samples": samples})
+        against = data.get("against")
+        return cls(**data | {"samples": samples, "against": None if against is None else cls.from_json(against)})

@@ -159,6 +159,15 @@ def percentile_bounds(values: Sequence[float], q: float, confidence: float) -> I
     return low, high
 
 
+def mean_bounds(values: Sequence[float], confidence: float) -> Interval:
+    """Return Student's two one-sided bounds of a mean, each at ``confidence``; infinite where one value is all there is."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:  # noqa: PLR2004  # no spread can be seen
+        return -math.inf, math.inf
+    half = float(special.stdtrit(n - 1, confidence)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
 def bootstrap_percentile(values: Sequence[float], q: float) -> np.ndarray[Any, Any]:
     """Return resampled percentiles (``q`` in 0..100) of independent measurements."""
     data = np.asarray(values, dtype=float)
