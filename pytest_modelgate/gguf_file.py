@@ -98,6 +98,19 @@ def read_gguf_facts(path: Path) -> GgufFacts:
     raise SpecError(f"{path}: {reason}")
 
 
+def read_gguf_numbers(path: Path) -> dict[str, int | float]:
+    """Return the numbers of the header by key, without arrays; empty where the file cannot be read as a GGUF."""
+    try:
+        with path.open("rb") as file:
+            _check_magic(file.read(64))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                cursor = _Cursor(data)
+                _, n_values = cursor.unpack("QQ")
+                return {key: value for key, value in _read_values(cursor, n_values) if isinstance(value, int | float)}
+    except (OSError, ValueError, _BadFileError):
+        return {}
+
+
 def require_chat_template(facts: GgufFacts) -> str:
     """Return the file's chat template; raise SpecError where it has none."""
     if not facts.chat_template:
