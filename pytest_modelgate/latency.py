@@ -57,7 +57,7 @@ def measure(release: Release, target: Target, baseline: Target | None = None, te
     slows both. Its times are :attr:`Performance.against`. The first ``warmup`` requests are run once unmeasured. A
     request that fails makes the whole phase an error. ``tell``: see :func:`~pytest_modelgate.machine_lock.alone_on_this_machine`.
     """
-    with alone_on_this_machine(tell):
+    with alone_on_this_machine("measuring", tell):
         if baseline is None or not is_compared(release, target):
             return _measure(release, [target])[0]
         own, other = _measure(release, [target, baseline])

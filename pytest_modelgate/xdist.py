@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_modelgate.engines.host import available_threads
 from pytest_modelgate.release import Release
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def threads_of_this_process(config: pytest.Config, targets: int) -> int | None:
     if not is_worker(config):
         return None
     busy = min(config.workerinput["workercount"], targets)  # type: ignore[attr-defined]  # xdist puts it there
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(max(1, cores // max(1, busy)))
+    return int(max(1, available_threads() // max(1, busy)))
 
 
 def stay_in_this_process(config: pytest.Config) -> None:
@@ -81,5 +80,5 @@ class OneWorkerPerTarget:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_auto_num_workers(self) -> int:
-        """Start no more workers than there are targets to run."""
-        return self._targets
+        """Start no more workers than there are targets to run, nor more than have a core: each loads a model."""
+        return max(1, min(self._targets, available_threads()))

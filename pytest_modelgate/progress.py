@@ -1,0 +1,255 @@
+"""
+Show how far a run is while targets answer: a live text behind pytest's dots, or a plain line every half minute in CI.
+
+The deciding process shows it: told by the run of a target where that runs in the same process, else by the reports that
+workers send. The live text stands behind the cursor and is taken away before pytest writes its next character, so that
+what stays on the screen is pytest's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pytest_modelgate.collect import REPORT_ATTRIBUTE
+from pytest_modelgate.records import Failure, Generation
+
+PLAIN_EVERY_S = 30.0
+LIVE_EVERY_S = 0.2
+
+_SAVE, _RESTORE, _CLEAR = "\x1b7", "\x1b8", "\x1b[K"
+_EDGE = 9  # pytest writes " [100%]" at the end of a line
+_SHORTEST = 12
+
+
+@dataclass(slots=True)
+class Tally:
+    """Count what one target has answered of what it has to generate; ``started`` in seconds of the clock."""
+
+    planned: int
+    started: float
+    done: int = 0
+    tokens: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Hold the tallies of the targets that are at work, by id."""
+
+    clock: Callable[[], float] = time.monotonic
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def start(self, target: str, planned: int) -> None:
+        """Say that a target is going to answer so many requests."""
+        self.tallies[target] = Tally(planned, self.clock())
+
+    def add(self, target: str, tokens: int, drafted: int = 0, accepted: int = 0) -> None:
+        """Count one answer; the target is no longer shown after its last."""
+        tally = self.tallies.get(target)
+        if tally is None:
+            return
+        tally.done += 1
+        tally.tokens += tokens
+        tally.drafted += drafted
+        tally.accepted += accepted
+        if tally.done >= tally.planned:
+            self.end(target)
+
+    def end(self, target: str) -> None:
+        """Say that a target answers no more, however it ended."""
+        self.tallies.pop(target, None)
+
+    def text(self, width: int = 200) -> str:
+        """Return the longest text that fits into ``width`` characters; nothing where nobody is at work or none fits."""
+        if not self.tallies:
+            return ""
+        counts = [
+            f"{name}: {tally.done} of {tally.planned} cases" if tally.done else f"{name}: starting"
+            for name, tally in self.tallies.items()
+        ]
+        parts = [", ".join(counts), *self._rates()]
+        left = parts.pop() if any(tally.done for tally in self.tallies.values()) else ""
+        while True:
+            text = ", ".join(part for part in (*parts, left) if part)
+            if len(text) <= width:
+                return text
+            if len(parts) > 1:
+                parts.pop()
+            elif left and len(left) <= width:
+                return left
+            else:
+                return ""
+
+    def _rates(self) -> list[str]:
+        """Return tokens a second, the share of drafts that was right, and the time left, as far as they are known."""
+        now = self.clock()
+        working = [tally for tally in self.tallies.values() if tally.done]
+        if not working:
+            return []
+        seconds = [max(now - tally.started, 1e-3) for tally in working]
+        speed = sum(tally.tokens / elapsed for tally, elapsed in zip(working, seconds, strict=True))
+        left = max((t.planned - t.done) * elapsed / t.done for t, elapsed in zip(working, seconds, strict=True))
+        drafted, accepted = (sum(getattr(tally, name) for tally in working) for name in ("drafted", "accepted"))
+        return [
+            *([f"{speed:.0f} tokens/s"] if speed >= 1 else []),
+            *([f"{accepted / drafted:.0%} of drafts accepted"] if drafted else []),
+            f"{duration(left)} left",
+        ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
+
+
+class ProgressLine:
+    """Show the progress on pytest's terminal; register it in the deciding process, tell :meth:`start` and :meth:`answered`."""
+
+    def __init__(self, config: pytest.Config, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._clock = clock
+        self._progress = Progress(clock)
+        self._planned: dict[str, int] = {}
+        self._is_drawn = False
+        self._shown_at = clock()
+
+    # Told by the run of a target in this process
+
+    def start(self, target: str, planned: int) -> None:
+        """Say that a target is going to answer so many requests; its model is not loaded yet."""
+        self._progress.start(target, planned)
+        self._show()
+
+    def answered(self, target: str, result: Generation | Failure) -> None:
+        """Count one answer."""
+        tokens = result.output_tokens if isinstance(result, Generation) else 0
+        drafts = (getattr(result, name, 0) for name in ("drafted_tokens", "accepted_tokens"))
+        self._progress.add(target, tokens, *drafts)
+        self._show()
+
+    def end(self, target: str) -> None:
+        """Say that a target answers no more."""
+        self._progress.end(target)
+
+    # Told by workers
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Learn how many cases each target has: node ids end with the target's id in brackets."""
+        self._planned = {}
+        for nodeid in ids:
+            name = nodeid.rpartition("[")[2].removesuffix("]")
+            self._planned[name] = self._planned.get(name, 0) + 1
+
+    def _count(self, report: pytest.TestReport) -> None:
+        """Count the answers that a worker's report carries; a case without one counts as well."""
+        carried: dict[str, Any] | None = getattr(report, REPORT_ATTRIBUTE, None)
+        if carried is None or not self._config.pluginmanager.has_plugin("dsession"):
+            return
+        record = carried["record"]
+        target = record["target"]
+        if target in self._planned:
+            self._progress.start(target, self._planned.pop(target))
+        if not record["replayed"]:
+            tokens = sum(one["output_tokens"] for one in (record, *carried["repeats"]))
+            self._progress.add(target, tokens, *carried.get("drafts", ()))
+        elif target in self._progress.tallies:
+            self._progress.tallies[target].planned -= 1
+
+    # Around what pytest writes
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        """Take the live text away before pytest writes its letter, and put it back behind it."""
+        was_drawn = self._is_drawn
+        self._erase()
+        self._count(report)
+        yield
+        if was_drawn or getattr(report, REPORT_ATTRIBUTE, None) is not None:
+            self._show(again=was_drawn)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Make room for the name of a file or of a case."""
+        self._erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logfinish(self) -> None:
+        """Make room for the percentage at the end of a line."""
+        self._erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Leave nothing behind."""
+        self._erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave nothing behind."""
+        self._erase()
+        self._progress.tallies.clear()
+
+    def _show(self, *, again: bool = False) -> None:
+        """Write what is new if it is time; ``again``: what was there before pytest wrote."""
+        terminal: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None or self._config.get_verbosity() < 0:
+            return
+        is_live = terminal.isatty() and os.environ.get("TERM") != "dumb"
+        if not again and self._clock() - self._shown_at < (LIVE_EVERY_S if is_live else PLAIN_EVERY_S):
+            return
+        if is_live:
+            self._draw()
+        else:
+            self._write_plain(terminal)
+
+    def _draw(self) -> None:
+        """Write the live text behind the cursor, as much of it as the line has room for."""
+        writer = self._config.get_terminal_writer()
+        room = writer.fullwidth - writer.width_of_current_line - _EDGE
+        text = self._progress.text(room) if room >= _SHORTEST else ""
+        if text:
+            self._shown_at = self._clock()
+        if text or self._is_drawn:
+            with self._uncaptured():
+                sys.stdout.write(f"{_SAVE}{_CLEAR}  {text}{_RESTORE}" if text else _CLEAR)
+                sys.stdout.flush()
+        self._is_drawn = bool(text)
+
+    def _erase(self) -> None:
+        """Take the live text away."""
+        if self._is_drawn:
+            self._is_drawn = False
+            with self._uncaptured():
+                sys.stdout.write(_CLEAR)
+                sys.stdout.flush()
+
+    def _write_plain(self, terminal: pytest.TerminalReporter) -> None:
+        """Write a line of its own between the dots; with -v every case has a line already."""
+        text = self._progress.text()
+        if not text or self._config.get_verbosity() > 0:
+            return
+        self._shown_at = self._clock()
+        with self._uncaptured():
+            if self._config.pluginmanager.has_plugin("dsession"):
+                terminal.write_line(f"\nmodelgate: {text}")
+            else:
+                # pytest ends the line itself when it writes the file's name again.
+                terminal.write(f"\nmodelgate: {text}", flush=True)
+                terminal.currentfspath = None
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        """Let what is written reach the terminal, also while a case runs."""
+        capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
+        return nullcontext() if capture is None else capture.global_and_fixture_disabled()
