@@ -28,13 +28,13 @@ TIMES: dict[str, Callable[[Sample], float | None]] = {
 @metric("latency_ms", source="performance", suffix="statistic", statistics=STATISTICS, is_ratio=False, better="lower")
 def latency_ms(performance: Performance, statistic: str) -> Measurement:
     """Return a statistic of the time from request to complete answer, in milliseconds."""
-    return _measure(times(performance, "latency_ms"), statistic)
+    return measure_time(performance, "latency_ms", statistic)
 
 
 @metric("ttft_ms", source="performance", suffix="statistic", statistics=STATISTICS, is_ratio=False, better="lower")
 def ttft_ms(performance: Performance, statistic: str) -> Measurement:
     """Return a statistic of the time from request to first token, in milliseconds."""
-    return _measure(times(performance, "ttft_ms"), statistic)
+    return measure_time(performance, "ttft_ms", statistic)
 
 
 @metric(
@@ -42,7 +42,7 @@ def ttft_ms(performance: Performance, statistic: str) -> Measurement:
 )
 def inter_token_ms(performance: Performance, statistic: str) -> Measurement:
     """Return a statistic, over requests, of an answer's mean time between two tokens, in milliseconds."""
-    return _measure(times(performance, "inter_token_ms"), statistic)
+    return measure_time(performance, "inter_token_ms", statistic)
 
 
 @metric("tokens_per_second", source="performance", bounded=False, is_ratio=False)
@@ -159,7 +159,9 @@ def increase(
     )
 
 
-def _measure(values: Sequence[float], statistic: str) -> Measurement:
+def measure_time(performance: Performance, name: str, statistic: str) -> Measurement:
+    """Return a statistic of one of :data:`TIMES`, with its bounds."""
+    values = times(performance, name)
     if not values:
         return NOTHING
     if statistic == "mean":

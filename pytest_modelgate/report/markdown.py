@@ -16,6 +16,7 @@ from pytest_modelgate.report.escape import code, markdown
 from pytest_modelgate.report.misses import worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
     accepted_text,
     cause_text,
@@ -68,6 +69,7 @@ def _lines(outcome: RunOutcome) -> Iterator[str]:
     yield from _gates(outcome.gates)
     yield from _cuts(outcome)
     yield from _arms(compare_arms(outcome))
+    yield from _speed(outcome)
     yield from _changes(outcome)
     yield from _noise(outcome)
     yield from _errors(outcome)
@@ -140,6 +142,23 @@ def _arm_note(arm: Arm) -> str:
     if not arm.ran:
         return ""
     return arm.note or ("" if arm.cases == arm.of else f"{arm.cases} of {arm.of} cases answered")
+
+
+def _speed(outcome: RunOutcome) -> Iterator[str]:
+    """Yield the table of times, and what to know of it."""
+    rows, notes = speed_rows(outcome), list(speed_notes(outcome))
+    if not rows and not notes:
+        return
+    yield "### Speed"
+    yield ""
+    yield "One request at a time, after the cases, never from the journal."
+    yield ""
+    if rows:
+        yield f"| {' | '.join(rows[0])} |"
+        yield "|" + "---|" * len(rows[0])
+        yield from (f"| {code(row[0], cell=True)} | {' | '.join(row[1:])} |" for row in rows[1:])
+        yield ""
+    yield from _listed(markdown(note, 500) for note in notes)
 
 
 def _changes(outcome: RunOutcome) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pytest_modelgate.report.escape import plain
 from pytest_modelgate.report.misses import describe_miss, worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
     accepted_text,
     case_changes_text,
@@ -44,6 +45,7 @@ def summary_lines(outcome: RunOutcome) -> Iterator[Line]:
     yield "", ""
     yield from _target_lines(outcome)
     yield from _arm_lines(outcome)
+    yield from _speed_lines(outcome)
     yield from _baseline_lines(outcome)
     yield from _noise_lines(outcome)
     yield from _miss_lines(outcome)
@@ -151,6 +153,17 @@ def _arm_lines(outcome: RunOutcome) -> Iterator[Line]:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), ""
     if lacking:
         yield f"not run: {', '.join(lacking)} (--control SPEC,id=NAME)", ""
+
+
+def _speed_lines(outcome: RunOutcome) -> Iterator[Line]:
+    """Yield the table of times, and what to know of it."""
+    rows, notes = speed_rows(outcome), list(speed_notes(outcome))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if rows:
+        yield "", ""
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), ""
+    yield from ((f"note: {plain(note, 300)}", "yellow") for note in notes)
 
 
 def _baseline_lines(outcome: RunOutcome) -> Iterator[Line]:
