@@ -31,10 +31,15 @@ _SHORTEST = 12
 
 @dataclass(slots=True)
 class Tally:
-    """Count what one target has answered of what it has to generate; ``started`` in seconds of the clock."""
+    """
+    Count what one target has answered of what it has to generate.
+
+    ``first_at``: when its first answer came, in seconds of the clock: speed counts from there, because before it the
+    model was loaded. ``tokens``: of the answers after the first.
+    """
 
     planned: int
-    started: float
+    first_at: float = 0.0
     done: int = 0
     tokens: int = 0
     drafted: int = 0
@@ -50,15 +55,18 @@ class Progress:
 
     def start(self, target: str, planned: int) -> None:
         """Say that a target is going to answer so many requests."""
-        self.tallies[target] = Tally(planned, self.clock())
+        self.tallies[target] = Tally(planned)
 
     def add(self, target: str, tokens: int, drafted: int = 0, accepted: int = 0) -> None:
         """Count one answer; the target is no longer shown after its last."""
         tally = self.tallies.get(target)
         if tally is None:
             return
+        if tally.done:
+            tally.tokens += tokens
+        else:
+            tally.first_at = self.clock()
         tally.done += 1
-        tally.tokens += tokens
         tally.drafted += drafted
         tally.accepted += accepted
         if tally.done >= tally.planned:
@@ -70,34 +78,25 @@ class Progress:
 
     def text(self, width: int = 200) -> str:
         """Return the longest text that fits into ``width`` characters; nothing where nobody is at work or none fits."""
-        if not self.tallies:
-            return ""
-        counts = [
-            f"{name}: {tally.done} of {tally.planned} cases" if tally.done else f"{name}: starting"
-            for name, tally in self.tallies.items()
-        ]
-        parts = [", ".join(counts), *self._rates()]
-        left = parts.pop() if any(tally.done for tally in self.tallies.values()) else ""
-        while True:
-            text = ", ".join(part for part in (*parts, left) if part)
-            if len(text) <= width:
-                return text
-            if len(parts) > 1:
-                parts.pop()
-            elif left and len(left) <= width:
-                return left
-            else:
-                return ""
+        *rates, left = self._rates() or [""]
+        working = self.tallies.items()
+        counts = ", ".join(
+            f"{name}: {f'{t.done} of {t.planned} cases' if t.done else 'starting'}" for name, t in working
+        )
+        short = ", ".join(f"{t.done}/{t.planned}" for _, t in working)
+        forms = ((counts, *rates, left), (counts, left), (short, *rates[:1], left), (short, left), (left,))
+        texts = (", ".join(part for part in form if part) for form in forms)
+        return next((text for text in texts if len(text) <= width), "")
 
     def _rates(self) -> list[str]:
         """Return tokens a second, the share of drafts that was right, and the time left, as far as they are known."""
         now = self.clock()
-        working = [tally for tally in self.tallies.values() if tally.done]
+        working = [tally for tally in self.tallies.values() if tally.done > 1]
         if not working:
             return []
-        seconds = [max(now - tally.started, 1e-3) for tally in working]
+        seconds = [max(now - tally.first_at, 1e-3) for tally in working]
         speed = sum(tally.tokens / elapsed for tally, elapsed in zip(working, seconds, strict=True))
-        left = max((t.planned - t.done) * elapsed / t.done for t, elapsed in zip(working, seconds, strict=True))
+        left = max((t.planned - t.done) * elapsed / (t.done - 1) for t, elapsed in zip(working, seconds, strict=True))
         drafted, accepted = (sum(getattr(tally, name) for tally in working) for name in ("drafted", "accepted"))
         return [
             *([f"{speed:.0f} tokens/s"] if speed >= 1 else []),
@@ -122,6 +121,7 @@ class ProgressLine:
         self._clock = clock
         self._progress = Progress(clock)
         self._planned: dict[str, int] = {}
+        self._is_live = False
         self._is_drawn = False
         self._shown_at = clock()
 
@@ -173,67 +173,82 @@ class ProgressLine:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
         """Take the live text away before pytest writes its letter, and put it back behind it."""
-        was_drawn = self._is_drawn
         self._erase()
         self._count(report)
         yield
-        if was_drawn or getattr(report, REPORT_ATTRIBUTE, None) is not None:
-            self._show(again=was_drawn)
+        if hasattr(report, REPORT_ATTRIBUTE):
+            self._show()
+        self._put_back()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logstart(self) -> Generator[None]:
         """Make room for the name of a file or of a case."""
         self._erase()
+        yield
+        self._put_back()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logfinish(self) -> Generator[None]:
         """Make room for the percentage at the end of a line."""
         self._erase()
+        yield
+        self._put_back()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Leave nothing behind."""
-        self._erase()
+        self._stop()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Leave nothing behind."""
+        self._stop()
+
+    def _stop(self) -> None:
         self._erase()
         self._progress.tallies.clear()
+        self._is_live = False
 
-    def _show(self, *, again: bool = False) -> None:
-        """Write what is new if it is time; ``again``: what was there before pytest wrote."""
+    def _show(self) -> None:
+        """Write what is new if it is time."""
         terminal: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is None or self._config.get_verbosity() < 0:
             return
-        is_live = terminal.isatty() and os.environ.get("TERM") != "dumb"
-        if not again and self._clock() - self._shown_at < (LIVE_EVERY_S if is_live else PLAIN_EVERY_S):
+        is_terminal = terminal.isatty() and os.environ.get("TERM") != "dumb"
+        if self._clock() - self._shown_at < (LIVE_EVERY_S if is_terminal else PLAIN_EVERY_S):
             return
-        if is_live:
-            self._draw()
+        if is_terminal:
+            self._is_live = True
+            self._shown_at = self._clock()
+            self._put_back()
         else:
             self._write_plain(terminal)
 
-    def _draw(self) -> None:
+    def _put_back(self) -> None:
         """Write the live text behind the cursor, as much of it as the line has room for."""
+        if not self._is_live:
+            return
         writer = self._config.get_terminal_writer()
         room = writer.fullwidth - writer.width_of_current_line - _EDGE
         text = self._progress.text(room) if room >= _SHORTEST else ""
         if text:
-            self._shown_at = self._clock()
-        if text or self._is_drawn:
-            with self._uncaptured():
-                sys.stdout.write(f"{_SAVE}{_CLEAR}  {text}{_RESTORE}" if text else _CLEAR)
-                sys.stdout.flush()
-        self._is_drawn = bool(text)
+            self._write(f"{_SAVE}{_CLEAR}  {text}{_RESTORE}")
+            self._is_drawn = True
+        else:
+            self._erase()
+            self._is_live = bool(self._progress.tallies)
 
     def _erase(self) -> None:
         """Take the live text away."""
         if self._is_drawn:
             self._is_drawn = False
-            with self._uncaptured():
-                sys.stdout.write(_CLEAR)
-                sys.stdout.flush()
+            self._write(_CLEAR)
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal past pytest, which counts the width of what it wrote itself."""
+        with self._uncaptured():
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def _write_plain(self, terminal: pytest.TerminalReporter) -> None:
         """Write a line of its own between the dots; with -v every case has a line already."""
