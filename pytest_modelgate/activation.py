@@ -33,10 +33,13 @@ def activate(config: pytest.Config) -> None:
             list(settings.models),
             config.invocation_params.dir,
             controls=settings.controls,
+            references=settings.references,
+            baseline=settings.baseline_model,
             declared=rules.gates_file.controls,
             root=rules.gates_file.root,
         )
-        release = load_release(rules, specs, settings.out, n_threads=xdist.threads_of_this_process(config, len(specs)))
+        threads = xdist.threads_of_this_process(config, len(specs))
+        release = load_release(rules, specs, settings.out, n_threads=threads, serial=settings.serial)
         _refuse_gate_ids(config, release)
         if settings.accept is not None:
             check_acceptable(release)

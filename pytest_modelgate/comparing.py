@@ -51,6 +51,27 @@ def judge_regression(gate: Gate, name: str, target: str, task: str, findings: Fi
     return result_of(gate, name, target, limit, now, outcome, reason, baseline=before.value, interval=change.interval)
 
 
+def judge_reference(gate: Gate, name: str, target: str, task: str, findings: Findings, records: Records) -> GateResult:
+    """Compare one task's cases with the reference's: the loss that an export may cost."""
+    margin = gate.table.max_reference_regression or 0.0
+    limit = {"max_reference_regression": margin}
+    cases = {key: its for key, its in gate.cases.items() if its == task}
+    if findings.reference is None or findings.reference == target:
+        reason = "not evaluated: it compares with a reference: give --reference SPEC"
+        return result_of(gate, name, target, limit, NOTHING, *missing(reason))
+    now, gap = measure_records(gate, records, cases)
+    theirs, their_gap = measure_records(gate, findings.by_target()[findings.reference], cases)
+    change = difference(now, theirs)
+    if gap or their_gap or change.value is None:
+        reason = gap or (their_gap and f"{their_gap} for the reference") or "not evaluated: no case can be compared"
+        return result_of(gate, name, target, limit, now, *missing(reason))
+    worse = -1.0 if gate.metric.better == "higher" else 1.0
+    outcome, reason = _decide_change(gate, change, "min", margin, worse, f"than {findings.reference} in task {task!r}")
+    if now.pool is not None and theirs.pool is not None and now.pool.is_share:
+        reason += _describe_discordant(gate, *of_the_same_cases(now.pool, theirs.pool))
+    return result_of(gate, name, target, limit, now, outcome, reason, baseline=theirs.value, interval=change.interval)
+
+
 def judge_uplift(
     gate: Gate, name: str, target: str, control: str, least: float, findings: Findings, records: Mapping[str, Records]
 ) -> GateResult:

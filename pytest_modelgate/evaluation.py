@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_modelgate.comparing import judge_increase, judge_regression, judge_uplift, without_baseline
+from pytest_modelgate.comparing import judge_increase, judge_reference, judge_regression, judge_uplift, without_baseline
 from pytest_modelgate.decision import Bound, block, decide, missing, result_of
 from pytest_modelgate.gates import Gate, GateResult
 from pytest_modelgate.measuring import Findings, Records, measure
@@ -40,11 +40,10 @@ def evaluate(gates: Sequence[Gate], findings: Findings) -> list[GateResult]:
 def _judge(gate: Gate, target: str, findings: Findings, records: Mapping[str, Records]) -> Iterator[GateResult]:
     """Yield the result of each limit of ``gate`` for one target."""
     table = gate.table
-    many = sum(
-        (table.min is not None, table.max is not None, table.max_regression is not None, table.max_increase is not None)
-    )
-    named = len(gate.tasks) > 1 and table.max_regression is not None
-    only = many + len(table.uplift_over) == 1 and not named
+    plain = (table.min, table.max, table.max_regression, table.max_reference_regression, table.max_increase)
+    many = sum(limit is not None for limit in plain) + len(table.uplift_over)
+    by_task = table.max_regression is not None or table.max_reference_regression is not None
+    only = many == 1 and not (len(gate.tasks) > 1 and by_task)
     if table.min is not None or table.max is not None:
         measured, gap = measure(gate, target, findings, records[target])
         bounds: dict[Bound, float | None] = {"min": table.min, "max": table.max}
@@ -56,10 +55,10 @@ def _judge(gate: Gate, target: str, findings: Findings, records: Mapping[str, Re
                     yield without_baseline(gate, name, target, {bound: limit}, gap, findings, gate.cases)
                 else:
                     yield result_of(gate, name, target, {bound: limit}, measured, outcome, reason)
-    if table.max_regression is not None:
-        for task in gate.tasks:
-            name = gate.name if only else f"{gate.name}.max_regression" + (f".{task}" if named else "")
-            yield judge_regression(gate, name, target, task, findings, records[target])
+    for key, judge in (("max_regression", judge_regression), ("max_reference_regression", judge_reference)):
+        for task in gate.tasks if getattr(table, key) is not None else ():
+            name = gate.name if only else f"{gate.name}.{key}" + (f".{task}" if len(gate.tasks) > 1 else "")
+            yield judge(gate, name, target, task, findings, records[target])
     if table.max_increase is not None:
         name = gate.name if only else f"{gate.name}.max_increase"
         yield judge_increase(gate, name, target, table.max_increase, findings)

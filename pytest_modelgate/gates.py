@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -124,6 +124,19 @@ def load_gates(gates_file: GatesFile, tasks: Mapping[str, Task], cases: Sequence
     return gates
 
 
+def add_gates(
+    tables: Mapping[str, GateTable],
+    origin: str,
+    gates_file: GatesFile,
+    tasks: Mapping[str, Task],
+    cases: Sequence[Case],
+) -> tuple[Gate, ...]:
+    """Return gates that stand in no file; ``origin`` says where they come from."""
+    return tuple(
+        replace(_load_gate(gates_file, name, table, tasks, cases), origin=origin) for name, table in tables.items()
+    )
+
+
 def _load_gate(
     gates_file: GatesFile, name: str, table: GateTable, tasks: Mapping[str, Task], cases: Sequence[Case]
 ) -> Gate:
@@ -157,7 +170,7 @@ def _load_gate(
             raise GatesFileError(f"{where} {reason}")
     origin = gates_file.presets.get(name)
     origin = None if origin is None else f"published gate of {origin} tasks"
-    if metric.source in {"performance", "candidate"}:
+    if metric.source in {"preflight", "performance", "candidate"}:
         return Gate(name, table, metric, arguments, {}, origin)
     counting = [case for case in cases if _selects(table, case) and _counts(metric, case, tasks[case.task])]
     _check_slice(table, metric, counting, tasks, where)
@@ -212,9 +225,10 @@ def _toothless(table: GateTable, metric: Metric) -> str | None:
     wrong, right = ("max", "min") if metric.better == "higher" else ("min", "max")
     if getattr(table, wrong) is not None and getattr(table, right) is None:
         return f"{wrong} alone never blocks a worse model: {table.metric} is better {metric.better}; give {right!r}"
-    if metric.is_ratio and table.max_regression is not None and table.max_regression >= 1:
-        return f"max_regression {table.max_regression:g} never blocks: {table.metric} lies between 0 and 1"
-    is_share = metric.is_ratio and metric.source in {"records", "comparison"}
+    for name in ("max_regression", "max_reference_regression"):
+        if metric.is_ratio and (getattr(table, name) or 0.0) >= 1:
+            return f"{name} {getattr(table, name):g} never blocks: {table.metric} lies between 0 and 1"
+    is_share = metric.is_ratio and metric.source in {"records", "comparison", "reference", "preflight"}
     if is_share and table.min is not None and not 0 < table.min <= 1:
         return f"min {table.min:g} is no limit for {table.metric}, a share between 0 and 1"
     if is_share and table.max is not None and not 0 <= table.max < 1:
@@ -225,8 +239,9 @@ def _toothless(table: GateTable, metric: Metric) -> str | None:
 def _misplaced(table: GateTable, metric: Metric) -> str | None:
     """Say why a comparative limit does not go with the metric, or return None."""
     comparable = metric.source == "records" and metric.bounded
-    if table.max_regression is not None and not comparable:
-        return f"max_regression: {table.metric} cannot be compared case by case"
+    for name in ("max_regression", "max_reference_regression"):
+        if getattr(table, name) is not None and not comparable:
+            return f"{name}: {table.metric} cannot be compared case by case"
     if table.uplift_over and not comparable:
         return f"uplift_over: {table.metric} cannot be compared case by case"
     if table.max_increase is not None and metric.suffix != "statistic":

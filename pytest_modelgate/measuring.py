@@ -25,7 +25,8 @@ class Findings:
 
     ``targets``: the kinds of the targets that are judged. ``records``: of these and of the controls. ``controls``: ids
     of the controls that ran. ``evidence``: for each target, which steps of a release were taken. ``accepting``: this
-    run is to become the baseline, so that what a new baseline settles does not block.
+    run is to become the baseline, so that what a new baseline settles does not block. ``reference``: id of the target
+    that exports must agree with. ``figures``: what preflight measured of each target, by name.
     """
 
     targets: Mapping[str, TargetKind]
@@ -35,10 +36,17 @@ class Findings:
     evidence: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     baseline: Baseline | None = None
     accepting: bool = False
+    reference: str | None = None
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return every target that answers the cases."""
+        return (*self.targets, *self.controls, *(() if self.reference is None else (self.reference,)))
 
     def by_target(self) -> dict[str, dict[CaseKey, Record]]:
-        """Return each target's and control's records by case."""
-        found: dict[str, dict[CaseKey, Record]] = {name: {} for name in (*self.targets, *self.controls)}
+        """Return the records of each of them by case."""
+        found: dict[str, dict[CaseKey, Record]] = {name: {} for name in self.ids}
         for record in self.records:
             found[record.target][record.suite, record.case] = record
         return found
@@ -51,6 +59,10 @@ def measure(gate: Gate, target: str, findings: Findings, records: Records) -> tu
             return measure_records(gate, records, gate.cases)
         case "comparison":
             return measure_comparison(gate, findings.baseline, records)
+        case "reference":
+            return measure_agreement(gate, target, findings, records)
+        case "preflight":
+            return measure_preflight(gate, findings.figures.get(target, {}), findings.reference)
         case "performance":
             return measure_performance(gate, findings.performances.get(target))
         case "candidate":
@@ -109,6 +121,32 @@ def measure_comparison(gate: Gate, baseline: Baseline | None, records: Records) 
         (records[key], baseline.records[key]) for key in cases if key in records and records[key].outcome != "error"
     ]
     return gate.metric.function(pairs, *gate.arguments), gap
+
+
+def measure_agreement(gate: Gate, target: str, findings: Findings, records: Records) -> tuple[Measurement, str | None]:
+    """Return a metric over pairs of a record and the reference's, and why there is none."""
+    if findings.reference is None:
+        return NOTHING, f"not evaluated: {gate.table.metric} compares with a reference: give --reference SPEC"
+    if findings.reference == target:
+        return NOTHING, "not evaluated: a target is no reference for itself"
+    theirs = findings.by_target()[findings.reference]
+    _, gap = measure_records(_without_metric(gate), records, gate.cases)
+    _, their_gap = measure_records(_without_metric(gate), theirs, gate.cases)
+    both = [key for key in gate.cases if key in records and key in theirs]
+    pairs = [(records[key], theirs[key]) for key in both]
+    answered = [pair for pair in pairs if all(record.outcome != "error" for record in pair)]
+    return gate.metric.function(answered, *gate.arguments), gap or (their_gap and f"{their_gap} for the reference")
+
+
+def measure_preflight(
+    gate: Gate, figures: Mapping[str, float], reference: str | None
+) -> tuple[Measurement, str | None]:
+    """Return what preflight measured, and why there is nothing."""
+    measured = gate.metric.function(figures, *gate.arguments)
+    if measured.value is not None:
+        return measured, None
+    why = "preflight did not get so far" if reference else "it compares with a reference: give --reference SPEC"
+    return NOTHING, f"not evaluated: {gate.table.metric}: {why}"
 
 
 def only_a_sliver(baseline: Baseline, cases: Mapping[CaseKey, str]) -> str | None:

@@ -17,11 +17,15 @@ from pytest_modelgate.paths import normal_path
 SHORT_NAMES = {
     "--model": "--modelgate-model",
     "--control": "--modelgate-control",
+    "--reference": "--modelgate-reference",
+    "--baseline-model": "--modelgate-baseline-model",
     "--gates": "--modelgate-gates",
 }
 """Short names, which other plugins and users' conftests like as well, and what they stand for."""
 
 _TAKE_PATHS = {*SHORT_NAMES, *SHORT_NAMES.values(), "--modelgate-out"}
+
+_REPEATABLE = frozenset({"--model", "--control", "--reference"})
 
 _HEADING = ("modelgate", "release gate for fine-tuned models")
 
@@ -31,14 +35,17 @@ class Settings:
     """
     Hold what the user asked for.
 
-    ``models`` and ``controls``: specs as written. ``gates``: the gates file. ``out``: the folder of reports and
+    ``models``, ``controls``, ``references``, ``baseline_model``: specs as written. ``gates``: the gates file. ``out``: the folder of reports and
     journal. ``strict``: every miss fails. ``use_journal``: take up generations of earlier runs. ``accept``: why this run
     is to become the baseline, None if it is not. ``fail_fast``: stop when the verdict is certain. ``repeats``: how often
-    each case is generated.
+    each case is generated. ``any_of``: one target that passes is enough. ``serial``: one request at a time, in deployment
+    shape.
     """
 
     models: tuple[str, ...]
     controls: tuple[str, ...]
+    references: tuple[str, ...]
+    baseline_model: str | None
     gates: Path
     out: Path
     strict: bool
@@ -46,6 +53,8 @@ class Settings:
     accept: str | None
     fail_fast: bool
     repeats: int
+    any_of: bool
+    serial: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -58,7 +67,8 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         metavar="SPEC",
         help="Judge this target; repeat to compare. --model for short.\n"
-        "SPEC: model.gguf, adapter_dir/, merged_dir/, replay:journal.jsonl#target-id, demo; "
+        "SPEC: model.gguf, base.gguf+lora.gguf, adapter_dir/, merged_dir/, http://host:port/v1#name, "
+        "replay:journal.jsonl#target-id, demo; "
         "options after commas: model.gguf,n_ctx=4096,id=q4",
     )
     group.addoption(
@@ -70,6 +80,35 @@ def add_options(parser: pytest.Parser) -> None:
         help="Also run this arm, which --model has to beat: the untuned base (id=base), the base with a better prompt "
         "(id=prompted,system=FILE), a program (python:module:function), a larger model. It is never judged itself. "
         "--control for short.",
+    )
+    group.addoption(
+        "--modelgate-reference",
+        dest="modelgate_reference",
+        action="append",
+        default=None,
+        metavar="SPEC",
+        help="What every --model must agree with: the adapter or merged folder that it was exported from. It answers "
+        "the cases too, and preflight compares templates, token ids, weights and logits. Repeat it in the order of the "
+        "export (adapter, merged, f16.gguf) to be told which step broke. --reference for short.",
+    )
+    group.addoption(
+        "--modelgate-baseline-model",
+        dest="modelgate_baseline_model",
+        default=None,
+        metavar="SPEC",
+        help="The last release: gates with max_increase measure it in turns with --model. --baseline-model for short.",
+    )
+    group.addoption(
+        "--modelgate-any",
+        dest="modelgate_any",
+        action="store_true",
+        help="One --model that passes is enough, as on a ladder of quantisations; the smallest that does is named",
+    )
+    group.addoption(
+        "--modelgate-serial",
+        dest="modelgate_serial",
+        action="store_true",
+        help="One request at a time, in deployment shape, instead of batches",
     )
     group.addoption(
         "--modelgate-gates",
@@ -141,10 +180,10 @@ def add_short_names(parser: pytest.Parser, arguments: list[str]) -> list[str]:
     for short, long in SHORT_NAMES.items():
         if not any(argument == short or argument.startswith(f"{short}=") for argument in arguments):
             continue
-        kind: dict[str, Any] = {"action": "append"} if short in {"--model", "--control"} else {}
+        kind: dict[str, Any] = {"action": "append"} if short in _REPEATABLE else {}
         try:
             parser.getgroup(*_HEADING).addoption(
-                short, dest=f"modelgate_{short[2:]}", default=None, help=f"Short for {long}", **kind
+                short, dest=f"modelgate_{short[2:].replace('-', '_')}", default=None, help=f"Short for {long}", **kind
             )
         except (ValueError, argparse.ArgumentError):
             taken.append(short)
@@ -178,9 +217,19 @@ def join_values(arguments: list[str]) -> list[str]:
     return joined
 
 
+_ASK = {
+    "model": "--model",
+    "control": "--control",
+    "reference": "--reference",
+    "baseline_model": "--baseline-model",
+    "accept": "--modelgate-accept",
+}
+"""What asks for a run of ours, by its dest, and how it is called in messages."""
+
+
 def is_asked_for(config: pytest.Config) -> bool:
     """Say whether this run has targets to judge, or asks for what only such a run can do."""
-    return any(config.getoption(f"modelgate_{name}", None) for name in ("model", "control", "accept"))
+    return any(config.getoption(f"modelgate_{name}", None) for name in _ASK)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -194,6 +243,8 @@ def read_settings(config: pytest.Config) -> Settings:
     return Settings(
         models=_read_models(config),
         controls=tuple(config.getoption("modelgate_control") or ()),
+        references=tuple(config.getoption("modelgate_reference") or ()),
+        baseline_model=config.getoption("modelgate_baseline_model"),
         gates=normal_path(gates),
         out=normal_path(out),
         strict=config.getoption("modelgate_strict"),
@@ -201,6 +252,8 @@ def read_settings(config: pytest.Config) -> Settings:
         accept=_read_reason(config),
         fail_fast=config.getoption("modelgate_fail_fast"),
         repeats=_read_repeats(config),
+        any_of=config.getoption("modelgate_any"),
+        serial=config.getoption("modelgate_serial"),
     )
 
 
@@ -208,7 +261,7 @@ def _read_models(config: pytest.Config) -> tuple[str, ...]:
     """Return the targets to judge; there is nothing to do without one."""
     models: list[str] | None = config.getoption("modelgate_model")
     if not models:
-        given = "--control" if config.getoption("modelgate_control") else "--modelgate-accept"
+        given = next(option for name, option in _ASK.items() if config.getoption(f"modelgate_{name}", None))
         raise ConfigurationError(f"{given} needs --model, the target that is judged")
     return tuple(models)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_modelgate.baselines import FOLDER, Baseline, load_baseline
@@ -15,6 +15,7 @@ from pytest_modelgate.gates_file import GatesFile, load_gates_file
 from pytest_modelgate.identity import FileHashes
 from pytest_modelgate.machine import describe_machine
 from pytest_modelgate.nearest import did_you_mean
+from pytest_modelgate.parity import parity_gates
 from pytest_modelgate.quarantine import Quarantine, read_quarantine
 from pytest_modelgate.records import Request
 from pytest_modelgate.specs import TargetKind, TargetSpec
@@ -52,13 +53,17 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Release:
     """
-    Hold the rules and the targets: those to be judged, and the controls that they are compared with.
+    Hold the rules and the targets: those to be judged, and what they are compared with.
 
+    ``targets``: everything that answers the cases: judged ones, controls and the first reference. ``references``: what
+    the judged targets were made from, in order. ``baseline_model``: the last release, which is only timed.
     ``evidence``: for each judged target, which steps of a release were taken.
     """
 
     rules: Rules
     targets: tuple[Target, ...]
+    references: tuple[Target, ...] = ()
+    baseline_model: Target | None = None
     evidence: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
     @property
@@ -85,6 +90,11 @@ class Release:
     def cases(self) -> tuple[Case, ...]:
         """Return every case of every suite."""
         return self.rules.cases
+
+    @property
+    def reference(self) -> Target | None:
+        """Return the target that every judged one must agree with."""
+        return self.references[0] if self.references else None
 
     @property
     def judged(self) -> tuple[Target, ...]:
@@ -115,23 +125,38 @@ class Release:
 
 
 def load_release(
-    rules: Rules, specs: tuple[TargetSpec, ...], out: Path | None, *, n_threads: int | None = None
+    rules: Rules,
+    specs: tuple[TargetSpec, ...],
+    out: Path | None,
+    *,
+    n_threads: int | None = None,
+    serial: bool = False,
 ) -> Release:
     """
     Check the files of every target.
 
-    ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. Raises
+    ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. ``serial``: one request
+    at a time. With a reference, the default gates on agreement with it are added. Raises
     :class:`~pytest_modelgate.errors.ConfigurationError`.
     """
     hashes = FileHashes(None if out is None else out / "hashes.json")
-    targets = tuple(prepare_target(spec, rules.gates_file.generation, hashes, n_threads) for spec in specs)
+    prepared = [prepare_target(spec, rules.gates_file.generation, hashes, n_threads) for spec in specs]
+    if serial:
+        prepared = [replace(target, settings=replace(target.settings, batch_size=1)) for target in prepared]
+    references = tuple(target for target in prepared if target.spec.role == "reference")
+    baseline_model = next((target for target in prepared if target.spec.role == "baseline"), None)
+    answering = {"model", "control"}
+    targets = (*(target for target in prepared if target.spec.role in answering), *references[:1])
     _check_controls(rules, targets)
     _check_long_inputs(rules, targets)
+    if references and rules.gates:
+        counting = [case for case in rules.cases if (case.suite, case.id) not in rules.quarantine.active]
+        rules = replace(rules, gates=(*rules.gates, *parity_gates(rules.gates_file, rules.tasks, counting)))
     reviews = rules.gates_file.root / rules.gates_file.review.file
     evidence = {
         target.id: gather_evidence(target, reviews, hashes) for target in targets if target.spec.role == "model"
     }
-    return Release(rules, targets, evidence)
+    return Release(rules, targets, references, baseline_model, evidence)
 
 
 def load_rules(gates_path: Path) -> Rules:

@@ -77,7 +77,7 @@ def compare_repeats(gates: Sequence[Gate], findings: Findings, rounds: Sequence[
     for records in rounds:
         for record in records:
             by_case.setdefault((record.target, record.suite, record.case), []).append(record)
-    texts = dict.fromkeys((*findings.targets, *findings.controls), 0)
+    texts = dict.fromkeys(findings.ids, 0)
     unanswered = dict.fromkeys(texts, 0)
     flipping = {}
     for key, tries in by_case.items():
@@ -91,4 +91,5 @@ def compare_repeats(gates: Sequence[Gate], findings: Findings, rounds: Sequence[
         for result in evaluate(gates, replace(findings, records=records)):
             outcomes.setdefault((result.name, result.target), []).append(result.outcome)
     changed = {key: tuple(found) for key, found in outcomes.items() if len({*found} - {"incomplete"}) > 1}
-    return RepeatFindings(len(rounds), flipping, texts, changed, unanswered, findings.controls)
+    others = tuple(name for name in findings.ids if name not in findings.targets)
+    return RepeatFindings(len(rounds), flipping, texts, changed, unanswered, others)

@@ -12,24 +12,33 @@ from typing import Literal
 from pytest_modelgate.errors import SpecError
 from pytest_modelgate.nearest import did_you_mean
 
-TargetKind = Literal["gguf", "adapter", "merged", "replay", "python"]
+TargetKind = Literal["gguf", "adapter", "merged", "endpoint", "replay", "python"]
 """What a target is; gates may name it in ``targets``."""
 
-Role = Literal["model", "control"]
-"""What a target is there for: to be judged, or to be beaten."""
+Role = Literal["model", "control", "reference", "baseline"]
+"""What a target is there for: to be judged, to be beaten, to be agreed with, to be no slower than."""
+
+OPTIONS: dict[Role, str] = {
+    "model": "--model",
+    "control": "--control",
+    "reference": "--reference",
+    "baseline": "--baseline-model",
+}
+"""The option that a spec of each role stands behind."""
 
 DEMO = Path(__file__).parent / "models" / "demo.gguf"
 """The small support model that ships with the package."""
 
 VALID = (
-    "valid are model.gguf, an adapter or merged model folder, replay:journal.jsonl#target-id, demo and, for controls, "
-    "python:module:function; options follow after commas"
+    "valid are model.gguf, base.gguf+lora.gguf, an adapter or merged model folder, http://host:port/v1#model, "
+    "replay:journal.jsonl#target-id, demo and, for controls, python:module:function; options follow after commas"
 )
 
 _OPTIONS: dict[str, type[int | str | float]] = {
     "id": str,
     "base": str,
     "system": str,
+    "modelfile": str,
     "n_ctx": int,
     "n_gpu_layers": int,
     "n_threads": int,
@@ -38,7 +47,7 @@ _OPTIONS: dict[str, type[int | str | float]] = {
     "device": str,
     "timeout_s": float,
 }
-_ENGINE_OPTIONS = frozenset(_OPTIONS) - {"id", "base", "system"}
+_ENGINE_OPTIONS = frozenset(_OPTIONS) - {"id", "base", "system", "modelfile"}
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda")}
 _AT_LEAST = {"n_ctx": 8, "n_gpu_layers": -1, "n_threads": 1, "batch_size": 1, "timeout_s": 1}
 
@@ -49,9 +58,11 @@ class TargetSpec:
     Hold one target as written on the command line.
 
     ``path`` is the GGUF, the folder, the replayed journal, or the folder that a Python control is imported from;
-    ``base`` an adapter's base folder if one was given; ``recorded_as`` the target id inside a replayed journal;
-    ``function`` a control's ``module:function``; ``system`` a file with another system text than the task's, as a
-    prompted base has it; ``engine`` the engine settings that the spec overrides.
+    ``base`` an adapter's base folder if one was given; ``lora`` the LoRA GGUF that is applied on ``path``; ``url`` and
+    ``served_name`` where an endpoint is and what it calls the model; ``recorded_as`` the target id inside a replayed
+    journal; ``function`` a control's ``module:function``; ``system`` a file with another system text than the task's,
+    as a prompted base has it; ``modelfile`` what the file is served by, where it is not found beside it; ``engine`` the
+    engine settings that the spec overrides.
     """
 
     text: str
@@ -59,11 +70,20 @@ class TargetSpec:
     path: Path
     id: str
     base: Path | None = None
+    lora: Path | None = None
+    url: str | None = None
+    served_name: str | None = None
     recorded_as: str | None = None
     role: Role = "model"
     function: str | None = None
     system: Path | None = None
+    modelfile: Path | None = None
     engine: dict[str, int | float | str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> str:
+        """Return option and text, the beginning of every message about the spec."""
+        return f"{OPTIONS[self.role]} {self.text}"
 
 
 def parse_specs(
@@ -71,13 +91,16 @@ def parse_specs(
     directory: Path,
     *,
     controls: Sequence[str] = (),
+    references: Sequence[str] = (),
+    baseline: str | None = None,
     declared: Mapping[str, str] | None = None,
     root: Path | None = None,
 ) -> tuple[TargetSpec, ...]:
     """
     Read all specs of a command line; relative paths are relative to ``directory``.
 
-    ``controls``: the specs of ``--control``. ``declared``: those of gates.toml by id, relative to ``root``; one that the
+    ``controls``, ``references``, ``baseline``: the specs of ``--control``, ``--reference`` (what the model was made from,
+    in order) and ``--baseline-model``. ``declared``: those of gates.toml by id, relative to ``root``; one that the
     command line names as well is the command line's. Raises :class:`~pytest_modelgate.errors.SpecError` for a spec that
     cannot be understood, a path that is not there, and two targets with one id.
     """
@@ -86,8 +109,7 @@ def parse_specs(
     def add(spec: TargetSpec) -> None:
         if other := specs.get(spec.id):
             raise SpecError(
-                f"{option(spec)} {spec.text}: target id {spec.id!r} is already that of {option(other)} {other.text}; "
-                f"add ,id=NAME to one of them"
+                f"{spec.named}: target id {spec.id!r} is already that of {other.named}; add ,id=NAME to one of them"
             )
         specs[spec.id] = spec
 
@@ -95,67 +117,100 @@ def parse_specs(
         add(parse_spec(text, directory))
     for text in controls:
         add(parse_spec(text, directory, role="control"))
+    for text in references:
+        add(_comparable(parse_spec(text, directory, role="reference")))
+    if baseline is not None:
+        add(parse_spec(baseline, directory, role="baseline"))
     for name, text in (declared or {}).items():
         if name not in specs or specs[name].role == "model":
             add(parse_spec(f"{text},id={name}", root or directory, role="control"))
     return tuple(specs.values())
 
 
-def option(spec: TargetSpec) -> str:
-    """Return the option that a spec stands behind."""
-    return f"--{spec.role}"
+def _comparable(spec: TargetSpec) -> TargetSpec:
+    """Return a reference's spec; raise where it is nothing that an export could agree with."""
+    if spec.kind in {"endpoint", "python"}:
+        raise SpecError(f"{spec.named}: a reference is what the model was made from: an adapter, a folder or a GGUF")
+    return spec
 
 
 def parse_spec(text: str, directory: Path, role: Role = "model") -> TargetSpec:
     """Read one spec; see :func:`parse_specs`."""
-    named = f"--{role} {text}"
+    named = f"{OPTIONS[role]} {text}"
     head, *option_texts = text.split(",")
     if not head:
         raise SpecError(f"{named}: no target is named; {VALID}")
     options = _read_options(named, option_texts)
-    if re.match(r"https?://", head):
-        raise SpecError(f"{named}: served endpoints are not supported yet; {VALID}")
-    if "+" in head:
-        raise SpecError(f"{named}: a LoRA on a GGUF is not supported yet; {VALID} (a plus in a path is written %2B)")
     found = _read_head(text, head, directory, role)
     if "base" in options and found.kind != "adapter":
         raise SpecError(f"{named}: base= is only for an adapter folder (one with adapter_config.json)")
-    system = directory / str(options["system"]) if "system" in options else None
-    if system is not None and not system.is_file():
-        raise SpecError(f"{named}: no such system text: {system}")
+    if "modelfile" in options and found.kind != "gguf":
+        raise SpecError(f"{named}: modelfile= is only for a GGUF")
+    files = {name: directory / str(options[name]) for name in ("system", "modelfile") if name in options}
+    if absent := [name for name, path in files.items() if not path.is_file()]:
+        raise SpecError(f"{named}: {absent[0]}=: no such file: {files[absent[0]]}")
     return replace(
         found,
         id=_target_id(named, str(options["id"]) if "id" in options else found.id, given="id" in options),
         base=directory / str(options["base"]) if "base" in options else None,
-        system=system,
+        system=files.get("system"),
+        modelfile=files.get("modelfile"),
         engine={name: value for name, value in options.items() if name in _ENGINE_OPTIONS},
     )
 
 
 def _read_head(text: str, head: str, directory: Path, role: Role) -> TargetSpec:
     """Return what the part before the options names; its id is made of a name, not yet checked."""
+    named = f"{OPTIONS[role]} {text}"
+    if re.match(r"https?://", head):
+        return _read_endpoint(text, head, directory, role)
     if head.startswith("python:"):
         function = head.removeprefix("python:")
         if role != "control":
-            raise SpecError(f"--model {text}: a Python function is no model; give it as --control {head}")
+            raise SpecError(f"{named}: a Python function is no model; give it as --control {head}")
         if not re.fullmatch(r"[\w.]+:\w+", function):
-            raise SpecError(f"--{role} {text}: a Python control is written python:package.module:function")
+            raise SpecError(f"{named}: a Python control is written python:package.module:function")
         return TargetSpec(text, "python", directory, function.partition(":")[2], role=role, function=function)
     if head.startswith("replay:"):
         journal, mark, recorded_as = head.removeprefix("replay:").partition("#")
         if not (journal and mark and recorded_as):
-            raise SpecError(f"--{role} {text}: a replay is written replay:journal.jsonl#target-id")
+            raise SpecError(f"{named}: a replay is written replay:journal.jsonl#target-id")
         path, name = directory / _unescape(journal), _unescape(recorded_as)
         if not path.is_file():
-            raise SpecError(f"--{role} {text}: no such journal: {path}")
+            raise SpecError(f"{named}: no such journal: {path}")
         return TargetSpec(text, "replay", path, name, role=role, recorded_as=name)
     if head == "demo":
         if not DEMO.is_file():
-            raise SpecError(f"--{role} demo: the demo model is missing from this installation ({DEMO})")
+            raise SpecError(f"{named}: the demo model is missing from this installation ({DEMO})")
         return TargetSpec(text, "gguf", DEMO, "demo", role=role)
+    if "+" in head:
+        return _read_lora(text, head, directory, role)
     path = directory / _unescape(head)
-    kind = _kind_of(f"--{role} {text}", path)
+    kind = _kind_of(named, path)
     return TargetSpec(text, kind, path, path.resolve().name if path.is_dir() else path.stem, role=role)
+
+
+def _read_endpoint(text: str, head: str, directory: Path, role: Role) -> TargetSpec:
+    """Read where a server is, and what it calls the model."""
+    url, _, name = head.partition("#")
+    if not name or not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):
+        raise SpecError(
+            f"{OPTIONS[role]} {text}: an endpoint is written http://host:port/v1#model, without a key in it"
+        )
+    url, name = _unescape(url), _unescape(name)
+    return TargetSpec(text, "endpoint", directory, name, role=role, url=url, served_name=name)
+
+
+def _read_lora(text: str, head: str, directory: Path, role: Role) -> TargetSpec:
+    """Read a LoRA GGUF and the GGUF that it is applied on."""
+    parts = head.split("+")
+    paths = [directory / _unescape(part) for part in parts]
+    if len(paths) != 2 or not all(path.is_file() and path.suffix.lower() == ".gguf" for path in paths):  # noqa: PLR2004
+        raise SpecError(
+            f"{OPTIONS[role]} {text}: a LoRA on a GGUF is written base.gguf+lora.gguf, two files that are there "
+            f"(a plus in a path is written %2B)"
+        )
+    return TargetSpec(text, "gguf", paths[0], paths[1].stem, role=role, lora=paths[1])
 
 
 def _kind_of(named: str, path: Path) -> TargetKind:

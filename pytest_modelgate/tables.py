@@ -288,11 +288,15 @@ class IncreaseTable(Table):
     ms: float = Field(default=0, ge=0)
 
 
+_LIMITS = ("min", "max", "max_regression", "max_reference_regression", "max_increase", "uplift_over")
+
+
 class GateTable(Table):
     """
     Describe a metric on a slice of the records, and its limits.
 
     ``max_regression``: how much worse than the accepted baseline the metric may be, in each task.
+    ``max_reference_regression``: how much worse than ``--reference``, in each task.
     ``max_increase``: the same for a time, if the baseline's was measured on the same machine. ``uplift_over``: by how much the metric must
     be better than each control that it names. ``confidence``: the one-sided confidence with which a limit must be
     cleared; without it the point decides.
@@ -303,6 +307,7 @@ class GateTable(Table):
     max: float | None = None
     max_regression: float | None = Field(default=None, ge=0)
     max_increase: IncreaseTable | None = None
+    max_reference_regression: float | None = Field(default=None, ge=0)
     uplift_over: dict[str, float] = Field(default_factory=dict)
     suites: Names = ()
     task: Names = ()
@@ -315,9 +320,9 @@ class GateTable(Table):
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> GateTable:
-        limits = (self.min, self.max, self.max_regression, self.max_increase, self.uplift_over or None)
-        if all(limit is None for limit in limits):
-            raise ValueError("a gate needs 'min', 'max', 'max_regression', 'max_increase' or 'uplift_over'")
+        limits = {name: getattr(self, name) for name in _LIMITS}
+        if all(limit in (None, {}) for limit in limits.values()):
+            raise ValueError(f"a gate needs one of {', '.join(repr(name) for name in _LIMITS)}")
         if hopeless := [name for name, least in self.uplift_over.items() if not -1 < least < 1]:
             raise ValueError(f"uplift_over {hopeless[0]} = {self.uplift_over[hopeless[0]]:g} must lie between -1 and 1")
         if self.min is not None and self.max is not None and self.min > self.max:

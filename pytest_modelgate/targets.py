@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_modelgate.contracts.user import CONTROLS, load_object
 from pytest_modelgate.engines import Engine, EngineSettings
-from pytest_modelgate.errors import EngineStartError, JournalError, SpecError
+from pytest_modelgate.errors import EngineStartError, JournalError, MissingExtraError, SpecError
 from pytest_modelgate.identity import FileHashes, digest
 from pytest_modelgate.records import Json
 from pytest_modelgate.specs import TargetSpec
@@ -49,8 +49,8 @@ class Target:
 
     @property
     def is_reusable(self) -> bool:
-        """Say whether generations may be taken from the journal: neither a replay's nor a function's."""
-        return self.spec.kind not in {"replay", "python"}
+        """Say whether generations may be taken from the journal: not a replay's, a function's or a server's."""
+        return self.spec.kind not in {"replay", "python", "endpoint"}
 
     @property
     def is_replay(self) -> bool:
@@ -68,10 +68,15 @@ class Target:
             from pytest_modelgate.engines.python import PythonEngine
 
             return PythonEngine(self.spec.function or "", self.function)
+        if self.spec.kind == "endpoint":
+            from pytest_modelgate.engines.endpoint import EndpointEngine
+
+            return EndpointEngine(self.spec.url or "", self.spec.served_name or "", settings)
         from pytest_modelgate.engines.process import ProcessEngine
 
         if self.spec.kind == "gguf":
-            return ProcessEngine("gguf", {"path": str(self.spec.path)}, settings)
+            lora = None if self.spec.lora is None else str(self.spec.lora)
+            return ProcessEngine("gguf", {"path": str(self.spec.path), "lora": lora}, settings)
         arguments = {"path": str(self.spec.path), "base": None if self.base is None else str(self.base)}
         return ProcessEngine("adapter", arguments, settings)
 
@@ -86,16 +91,19 @@ def prepare_target(
     that is not installed.
     """
     settings = EngineSettings(**{"n_ctx": generation.n_ctx, "n_threads": n_threads, **spec.engine})  # type: ignore[arg-type]
-    prepare = {"gguf": _prepare_gguf, "replay": _prepare_replay, "python": _prepare_python}.get(
-        spec.kind, _prepare_folder
-    )
+    prepare = {
+        "gguf": _prepare_gguf,
+        "endpoint": _prepare_endpoint,
+        "replay": _prepare_replay,
+        "python": _prepare_python,
+    }.get(spec.kind, _prepare_folder)
     target = prepare(spec, settings, hashes)
     if spec.system is None:
         return target
     try:
         return replace(target, system=spec.system.read_text(encoding="utf-8-sig").strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--{spec.role} {spec.text}: cannot read {spec.system}: {error}") from None
+        raise SpecError(f"{spec.named}: cannot read {spec.system}: {error}") from None
 
 
 def _prepare_gguf(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
@@ -104,13 +112,15 @@ def _prepare_gguf(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes
 
     build = build_id()
     facts = read_gguf_facts(spec.path)
-    require_chat_template(facts)
+    if spec.role != "reference":
+        require_chat_template(facts)
     sha256 = hashes.sha256(spec.path)
+    lora = {} if spec.lora is None else {"lora": hashes.sha256(spec.lora)}
     return Target(
         spec=spec,
-        identity=_identity(spec, {"weights": sha256}, build, settings),
-        sha256=sha256,
-        size_bytes=facts.size_bytes,
+        identity=_identity(spec, {"weights": sha256} | lora, build, settings),
+        sha256=digest({"weights": sha256} | lora) if lora else sha256,
+        size_bytes=facts.size_bytes + (0 if spec.lora is None else spec.lora.stat().st_size),
         settings=settings,
         about={
             "engine": build,
@@ -130,7 +140,7 @@ def _prepare_folder(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
     try:
         found = find_files(spec.path, spec.base)
     except EngineStartError as error:
-        raise SpecError(f"--{spec.role} {spec.text}: {error}") from None
+        raise SpecError(f"{spec.named}: {error}") from None
     base = None if found.adapter is None else found.model
     folders = [spec.path] if base is None else [spec.path, base]
     files = {
@@ -149,13 +159,23 @@ def _prepare_folder(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
     )
 
 
+def _prepare_endpoint(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:  # noqa: ARG001
+    """Name a server; what it answers with nobody can tell from here, so nothing of it is reused."""
+    from importlib.util import find_spec
+
+    if find_spec("httpx") is None:
+        raise MissingExtraError("an endpoint", "httpx", "endpoint")
+    named = {"url": spec.url, "model": spec.served_name}
+    return Target(spec, digest({"endpoint": named}), digest({"endpoint": named}), 0, settings)
+
+
 def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
     from pytest_modelgate.engines.replay import ReplayEngine
 
     try:
         ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
     except (SpecError, JournalError) as error:
-        raise SpecError(f"--{spec.role} {spec.text}: {error}") from None
+        raise SpecError(f"{spec.named}: {error}") from None
     sha256 = hashes.sha256(spec.path)
     return Target(
         spec=spec,
@@ -169,7 +189,7 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
 def _prepare_python(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:  # noqa: ARG001
     """Import a control's function; its identity is told apart by name only, and nothing of it is reused."""
     named = spec.function or ""
-    function = load_object(named, CONTROLS, spec.path, f"--{spec.role} {spec.text}")
+    function = load_object(named, CONTROLS, spec.path, f"{spec.named}")
     return Target(
         spec=spec,
         identity=digest({"python": named}),

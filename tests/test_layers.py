@@ -35,6 +35,7 @@ LAYERS = (
     ("kinds", "kinds.*", "paired", "quarantine"),
     ("tasks",),
     ("judgement", "gates", "baselines"),
+    ("parity",),
     ("decision", "measuring", "fail_fast"),
     ("comparing",),
     ("evaluation",),

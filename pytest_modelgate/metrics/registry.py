@@ -14,7 +14,7 @@ from pytest_modelgate.records import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
 Suffix = Literal["none", "field", "label", "statistic"]
-Source = Literal["records", "comparison", "performance", "candidate"]
+Source = Literal["records", "comparison", "reference", "preflight", "performance", "candidate"]
 Needs = Literal["any", "expected", "critical", "schema", "declined", "answered"]
 Better = Literal["higher", "lower"]
 

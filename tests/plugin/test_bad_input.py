@@ -405,10 +405,10 @@ def test_empty_suite_is_refused(project: Project, content: str | None) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("http://localhost:8080/v1#qwen", "served endpoints are not supported yet; valid are model.gguf"),
-        ("https://example.org/v1#qwen", "served endpoints are not supported yet; valid are"),
+        ("http://localhost:8080/v1", "an endpoint is written http://host:port/v1#model, without a key in it"),
+        ("https://me:secret@example.org/v1#qwen", "an endpoint is written http://host:port/v1#model, without a key in it"),
         ("python:rules:answer", "a Python function is no model; give it as --control python:rules:answer"),
-        ("base.gguf+lora.gguf", "a LoRA on a GGUF is not supported yet; valid are"),
+        ("base.gguf+lora.gguf", "a LoRA on a GGUF is written base.gguf+lora.gguf, two files that are there"),
         ("nowhere.gguf", "no such file or folder: "),
         ("nowhere", "no such file or folder: "),
         ("notes.txt", "notes.txt is a file, but not a .gguf; valid are"),
