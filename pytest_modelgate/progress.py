@@ -72,6 +72,14 @@ class Progress:
         if tally.done >= tally.planned:
             self.end(target)
 
+    def skip(self, target: str) -> None:
+        """Say that one request less is to be answered: the journal had it."""
+        tally = self.tallies.get(target)
+        if tally is not None:
+            tally.planned -= 1
+            if tally.done >= tally.planned:
+                self.end(target)
+
     def end(self, target: str) -> None:
         """Say that a target answers no more, however it ended."""
         self.tallies.pop(target, None)
@@ -165,8 +173,8 @@ class ProgressLine:
         if not record["replayed"]:
             tokens = sum(one["output_tokens"] for one in (record, *carried["repeats"]))
             self._progress.add(target, tokens, *carried.get("drafts", ()))
-        elif target in self._progress.tallies:
-            self._progress.tallies[target].planned -= 1
+        else:
+            self._progress.skip(target)
 
     # Around what pytest writes
 
@@ -197,14 +205,15 @@ class ProgressLine:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Leave nothing behind."""
-        self._stop()
+        self.stop()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Leave nothing behind."""
-        self._stop()
+        self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take away what is shown and show no more: the cases are over, whatever some of them lack."""
         self._erase()
         self._progress.tallies.clear()
         self._is_live = False
@@ -257,12 +266,8 @@ class ProgressLine:
             return
         self._shown_at = self._clock()
         with self._uncaptured():
-            if self._config.pluginmanager.has_plugin("dsession"):
-                terminal.write_line(f"\nmodelgate: {text}")
-            else:
-                # pytest ends the line itself when it writes the file's name again.
-                terminal.write(f"\nmodelgate: {text}", flush=True)
-                terminal.currentfspath = None
+            # The dots go on below, as they do where a line is full.
+            terminal.write(f"\nmodelgate: {text}\n", flush=True)
 
     def _uncaptured(self) -> AbstractContextManager[None]:
         """Let what is written reach the terminal, also while a case runs."""
