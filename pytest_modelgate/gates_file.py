@@ -31,6 +31,7 @@ from pytest_modelgate.tables import (
     LongInputTable,
     Names,
     PerformanceTable,
+    PreflightTable,
     PricesTable,
     QuarantineTable,
     ReviewTable,
@@ -55,6 +56,7 @@ class GatesFile:
     tasks: dict[str, AnyTask]
     gates: dict[str, GateTable]
     prices: PricesTable
+    preflight: PreflightTable
     review: ReviewTable
     controls: dict[str, str]
     quarantine: dict[str, QuarantineTable]
@@ -106,6 +108,7 @@ def load_gates_file(path: Path) -> GatesFile:
         tasks=dict(document.tasks),
         gates=dict(document.gates),
         prices=document.prices,
+        preflight=document.preflight,
         review=document.review,
         controls=dict(document.controls),
         quarantine=dict(document.quarantine),
@@ -150,6 +153,7 @@ _TABLES: dict[str, type[Table]] = {
     "generation": GenerationTable,
     "performance": PerformanceTable,
     "prices": PricesTable,
+    "preflight": PreflightTable,
     "review": ReviewTable,
     "quarantine": QuarantineTable,
     "gates": GateTable,

@@ -67,6 +67,18 @@ class PerformanceTable(Table):
     suite: str = "golden"
 
 
+class PreflightTable(Table):
+    """
+    Say what is checked before anything is generated.
+
+    ``stages``: of static, tokenizer, weights, logits; without it all of them where there is a reference, else the first
+    two. ``skip``: checks that are left out, each with the reason.
+    """
+
+    stages: Names = ()
+    skip: dict[str, str] = Field(default_factory=dict)
+
+
 class PricesTable(Table):
     """Say what the machine costs, for ``cost_per_1k_requests``."""
 
@@ -338,6 +350,7 @@ class Document(Table):
     generation: GenerationTable = GenerationTable()
     performance: PerformanceTable = PerformanceTable()
     prices: PricesTable = PricesTable()
+    preflight: PreflightTable = PreflightTable()
     review: ReviewTable = ReviewTable()
     controls: dict[str, str] = Field(default_factory=dict)
     quarantine: dict[str, QuarantineTable] = Field(default_factory=dict)
