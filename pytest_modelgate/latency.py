@@ -21,7 +21,11 @@ Tell = Callable[[str], None]
 
 
 def targets_to_measure(release: Release) -> list[Target]:
-    """Return the targets that some gate on speed, memory or cost judges, and the controls; a replay has none of it."""
+    """
+    Return the targets that some gate on speed, memory or cost judges, and the controls.
+
+    A replay has none of it, and a reference is there for its answers only.
+    """
     gates: list[Gate] = [gate for gate in release.gates if gate.metric.source == "performance"]
     return [
         target for target in release.targets if not target.is_replay and any(_judges(gate, target) for gate in gates)
@@ -30,7 +34,8 @@ def targets_to_measure(release: Release) -> list[Target]:
 
 def _judges(gate: Gate, target: Target) -> bool:
     """Say whether a gate on speed judges the target, or will want to show a control beside it."""
-    return target.spec.role == "control" or gate.applies_to(target.spec.kind)
+    role = target.spec.role
+    return role == "control" or (role == "model" and gate.applies_to(target.spec.kind))
 
 
 def is_compared(release: Release, target: Target) -> bool:
@@ -60,6 +65,9 @@ def measure(release: Release, target: Target, baseline: Target | None = None, te
     with alone_on_this_machine("measuring", tell):
         if baseline is None or not is_compared(release, target):
             return _measure(release, [target])[0]
+        if baseline.is_replay:
+            no_times = Performance(baseline.id, error="recorded answers have no times: give the model itself")
+            return replace(_measure(release, [target])[0], against=no_times)
         own, other = _measure(release, [target, baseline])
         if other.error is not None and own.error is None:
             own = _measure(release, [target])[0]  # the target's own speed can be told without the other one

@@ -183,6 +183,35 @@ def test_a_last_release_that_does_not_load_costs_only_the_comparison(project: Pr
     assert result.reason == "incomplete: b: b.gguf: no such file"
 
 
+def test_recorded_answers_of_the_last_release_are_no_times(project: Project) -> None:
+    """A replay is refused as the other side of a comparison of speed; it is not even opened."""
+    target = scripted("a", Script("a", []))
+    before = scripted("b", EngineStartError("opened"), kind="replay")
+
+    found = latency.measure(release_of(project, target), target, before)
+
+    assert found.against == Performance("b", error="recorded answers have no times: give the model itself")
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "is_measured"),
+    [
+        ("model", "gguf", True),
+        ("model", "adapter", False),
+        ("model", "replay", False),
+        ("control", "adapter", True),
+        ("control", "python", True),
+        ("reference", "gguf", False),
+    ],
+)
+def test_who_is_measured(project: Project, role: str, kind: TargetKind, *, is_measured: bool) -> None:
+    """The targets that a gate on speed judges and every control, but no replay and no reference."""
+    target = scripted("a", Script("a", []), role, kind)
+    release = release_of(project, target, gate='metric = "ttft_ms.p50"\nmax = 5\ntargets = ["gguf", "replay"]')
+
+    assert latency.targets_to_measure(release) == [target] * is_measured
+
+
 def test_measurements_survive_the_journal(project: Project) -> None:
     """What was measured in turns can be judged again."""
     asked: list[str] = []
