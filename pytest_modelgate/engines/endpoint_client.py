@@ -11,10 +11,12 @@ from __future__ import annotations
 import email.utils
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pytest_modelgate.errors import EngineError, EngineStartError, MissingExtraError
@@ -105,7 +107,7 @@ class EndpointClient:
             headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
             limits=httpx.Limits(max_connections=n_connections, max_keepalive_connections=n_connections),
-            verify=httpx.create_ssl_context(),
+            verify=_certificates(),
             follow_redirects=False,
             trust_env=False,
             transport=transport,
@@ -251,6 +253,14 @@ class _AgainError(Exception):
         super().__init__(message)
         self.kind = kind
         self.wait_s = wait_s
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Return the certificates that are trusted; reading them takes a while."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _checked(httpx: Any, url: str) -> str:
