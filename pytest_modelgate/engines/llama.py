@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pytest_modelgate.engines.host import available_threads
 from pytest_modelgate.errors import EngineDiedError, EngineError, EngineStartError, MissingExtraError
 
-__all__ = ["Entry", "LlamaModel", "build_id", "quantize", "version"]
+__all__ = ["Entry", "LlamaModel", "Vocabulary", "build_id", "quantize", "version"]
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """What :func:`quantize` can make."""
@@ -74,46 +74,28 @@ def build_id() -> str:
     return f"llama-cpp-python {version()} {digest.hexdigest()}"
 
 
-class LlamaModel:
+class Vocabulary:
     """
-    Hold a loaded model and its context.
+    Hold what llama.cpp knows of tokens; of a model that is loaded, or of the file at ``path`` without its weights.
 
-    ``n_ctx`` is the context in tokens (0: as trained), shared evenly by ``n_seq_max`` sequences. Raises
-    :class:`~pytest_modelgate.errors.EngineStartError` where llama.cpp refuses the file.
+    Raises :class:`~pytest_modelgate.errors.EngineStartError` where llama.cpp refuses the file.
     """
 
-    def __init__(
-        self, path: Path, *, n_ctx: int, n_threads: int | None = None, n_gpu_layers: int = 0, n_seq_max: int = 1
-    ) -> None:
+    def __init__(self, path: Path) -> None:
         self._lib = library = _library()
-        self._batch: Any = None
-        self._context: Any = None
         _log.clear()
-        model_params = library.llama_model_default_params()
-        model_params.n_gpu_layers = n_gpu_layers
-        self._model = library.llama_model_load_from_file(os.fsencode(path), model_params)
+        params = library.llama_model_default_params()
+        params.vocab_only = True
+        self._model = library.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise EngineStartError(f"{path}: llama.cpp could not load it{_last_errors()}")
-        self.n_threads = n_threads or (1 if path.stat().st_size < _ONE_THREAD_BYTES else available_threads())
-        params = library.llama_context_default_params()
-        params.n_ctx = n_ctx
-        params.n_batch = params.n_ubatch = min(_MAX_BATCH, n_ctx or _MAX_BATCH)
-        params.n_seq_max = n_seq_max
-        params.n_threads = params.n_threads_batch = self.n_threads
-        self._context = library.llama_init_from_model(self._model, params)
-        if not self._context:
-            self.close()
-            raise EngineStartError(f"{path}: llama.cpp could not make a context of {n_ctx} tokens{_last_errors()}")
-        self.n_ctx: int = n_ctx or library.llama_n_ctx(self._context)
-        self._memory = library.llama_get_memory(self._context)
-        self._vocab = library.llama_model_get_vocab(self._model)
-        self.n_vocab: int = library.llama_vocab_n_tokens(self._vocab)
-        self._n_batch: int = library.llama_n_batch(self._context)
-        self._batch = library.llama_batch_init(self._n_batch, 0, 1)
-        self.load_warnings = tuple(_log)
-        # What llama.cpp sets up on first use is no part of a case's time to first token.
-        self.decode([Entry(token=0, position=0)])
-        self.clear()
+            raise EngineStartError(f"{path}: llama.cpp could not load its vocabulary{_last_errors()}")
+        self._take_vocabulary()
+
+    def _take_vocabulary(self) -> None:
+        """Find the vocabulary of the model that was loaded."""
+        self._vocab = self._lib.llama_model_get_vocab(self._model)
+        self.n_vocab: int = self._lib.llama_vocab_n_tokens(self._vocab)
+        self.load_warnings: tuple[str, ...] = tuple(_log)
 
     def tokenize(self, text: bytes) -> list[int]:
         """Return the token ids of UTF-8 text; special tokens are recognised in it, none are added."""
@@ -140,6 +122,96 @@ class LlamaModel:
     def is_eog(self, token: int) -> bool:
         """Say whether a token ends a generation."""
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    def is_control(self, token: int) -> bool:
+        """Say whether a token never stands for text."""
+        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+
+    def is_added(self, token: int) -> bool:
+        """Say whether a token was added by its user, to be recognised as a whole."""
+        attributes = self._lib.llama_vocab_get_attr(self._vocab, token)
+        return bool(attributes & self._lib.LLAMA_TOKEN_ATTR_USER_DEFINED)
+
+    def name(self, token: int) -> str:
+        """Return a token as the vocabulary writes it: ``Ġrefund``."""
+        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
+    @property
+    def bos_id(self) -> int | None:
+        """Return the token that begins a text, None where there is none."""
+        return _known(self._lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def eos_id(self) -> int | None:
+        """Return the token that ends a text, None where there is none."""
+        return _known(self._lib.llama_vocab_eos(self._vocab))
+
+    @property
+    def adds_bos(self) -> bool:
+        """Say whether llama.cpp puts a BOS in front of a text where its caller leaves it the choice."""
+        return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
+
+    @property
+    def adds_eos(self) -> bool:
+        """Say whether llama.cpp puts an EOS behind a text where its caller leaves it the choice."""
+        return bool(self._lib.llama_vocab_get_add_eos(self._vocab))
+
+    def close(self) -> None:
+        """Free what was loaded; calling it twice is harmless."""
+        if self._model is not None:
+            self._lib.llama_model_free(self._model)
+        self._model = None
+
+
+class LlamaModel(Vocabulary):
+    """
+    Hold a loaded model and its context.
+
+    ``n_ctx`` is the context in tokens (0: as trained), shared evenly by ``n_seq_max`` sequences. ``lora``: a LoRA GGUF
+    that is applied on the weights. Raises
+    :class:`~pytest_modelgate.errors.EngineStartError` where llama.cpp refuses the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_ctx: int,
+        n_threads: int | None = None,
+        n_gpu_layers: int = 0,
+        n_seq_max: int = 1,
+        lora: Path | None = None,
+    ) -> None:
+        self._lib = library = _library()
+        self._batch: Any = None
+        self._context: Any = None
+        _log.clear()
+        model_params = library.llama_model_default_params()
+        model_params.n_gpu_layers = n_gpu_layers
+        self._model = library.llama_model_load_from_file(os.fsencode(path), model_params)
+        if not self._model:
+            raise EngineStartError(f"{path}: llama.cpp could not load it{_last_errors()}")
+        self.n_threads = n_threads or (1 if path.stat().st_size < _ONE_THREAD_BYTES else available_threads())
+        params = library.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = min(_MAX_BATCH, n_ctx or _MAX_BATCH)
+        params.n_seq_max = n_seq_max
+        params.n_threads = params.n_threads_batch = self.n_threads
+        self._context = library.llama_init_from_model(self._model, params)
+        if not self._context:
+            self.close()
+            raise EngineStartError(f"{path}: llama.cpp could not make a context of {n_ctx} tokens{_last_errors()}")
+        self.n_ctx: int = n_ctx or library.llama_n_ctx(self._context)
+        self._memory = library.llama_get_memory(self._context)
+        self._lora: Any = None
+        if lora is not None:
+            self._apply_lora(lora)
+        self._n_batch: int = library.llama_n_batch(self._context)
+        self._batch = library.llama_batch_init(self._n_batch, 0, 1)
+        self._take_vocabulary()
+        # What llama.cpp sets up on first use is no part of a case's time to first token.
+        self.decode([Entry(token=0, position=0)])
+        self.clear()
 
     def clear(self) -> None:
         """Forget all sequences, their data included: a NaN left behind would reach later ones through the mask."""
@@ -179,15 +251,26 @@ class LlamaModel:
             if entry.wants_logits
         ]
 
+    def _apply_lora(self, lora: Path) -> None:
+        """Let every pass through the model add what a LoRA learned, at the scale that its file says."""
+        adapter = self._lib.llama_adapter_lora_init(self._model, os.fsencode(lora))
+        if not adapter:
+            self.close()
+            raise EngineStartError(f"{lora}: llama.cpp could not apply it{_last_errors()}")
+        adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+        if self._lib.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
+            self.close()
+            raise EngineStartError(f"{lora}: llama.cpp could not apply it{_last_errors()}")
+        self._lora = adapter  # freed with its model
+
     def close(self) -> None:
         """Free the model; calling it twice is harmless."""
         if self._batch is not None:
             self._lib.llama_batch_free(self._batch)
         if self._context is not None:
             self._lib.llama_free(self._context)
-        if self._model is not None:
-            self._lib.llama_model_free(self._model)
-        self._batch = self._context = self._model = None
+        self._batch = self._context = None
+        super().close()
 
 
 def quantize(source: Path, target: Path, ftype: str, imatrix: Mapping[str, NDArray[np.float32]] | None = None) -> None:
@@ -236,6 +319,11 @@ def _count_entries(library: Any, count: int) -> Any:
     overrides[0].tag = library.LLAMA_KV_OVERRIDE_TYPE_INT
     overrides[0].value.val_i64 = count
     return overrides
+
+
+def _known(token: int) -> int | None:
+    """Return a token; llama.cpp says -1 where it has none."""
+    return None if token < 0 else token
 
 
 @cache
