@@ -108,7 +108,7 @@ class AdapterEngine:
         """Load the target once."""
         if self._model is None:
             started = time.perf_counter()
-            model, self._facts = _load_model(find_files(self._path, self._base), self._settings)
+            model, self._facts = load_model(find_files(self._path, self._base), self._settings)
             self._facts["load_s"] = round(time.perf_counter() - started, 3)
             self._batch_size, self._facts["batching"] = _choose_batch_size(model, self._settings.batch_size)
             self._model = model
@@ -133,7 +133,7 @@ def _choose_batch_size(model: LoadedModel, batch_size: int) -> tuple[int, str]:
     return batch_size, f"batches of {batch_size}: {len(prompts)} probes gave the same tokens batched and one by one"
 
 
-def _load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedModel, Json]:
+def load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedModel, Json]:
     """Load network and tokenizer from local files; return them with what was found."""
     try:
         import peft
@@ -149,7 +149,7 @@ def _load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedMode
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise EngineStartError("device=cuda, but torch finds no CUDA device")
     try:
-        tokenizer = _load_tokenizer(files)
+        tokenizer = load_tokenizer(files)
         network = _load_network(files, settings)
         if files.adapter is not None:
             network = _apply_adapter(network, files.adapter, settings.device)
@@ -169,7 +169,7 @@ def _load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedMode
         n_ctx=settings.n_ctx,
         max_positions=getattr(text_config, "max_position_embeddings", None),
         n_vocab=n_vocab,
-        stop_ids=_stop_ids(network, tokenizer),
+        stop_ids=stop_ids(network.generation_config, network.config, tokenizer),
         accepted=frozenset(inspect.signature(network.forward).parameters),
     )
     adapter = {name: files.adapter_config[name] for name in _ADAPTER_FACTS if name in files.adapter_config}
@@ -188,7 +188,7 @@ def _load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedMode
     }
 
 
-def _load_tokenizer(files: ModelFiles) -> Any:
+def load_tokenizer(files: ModelFiles) -> Any:
     """Load the tokenizer, with the adapter's own chat template where it has one."""
     from transformers import AutoTokenizer
 
@@ -243,12 +243,12 @@ def _apply_adapter(network: Any, folder: Path, device: str) -> Any:
     return model.get_base_model().eval()
 
 
-def _stop_ids(network: Any, tokenizer: Any) -> frozenset[int]:
+def stop_ids(generation_config: Any, config: Any, tokenizer: Any) -> frozenset[int]:
     """Return every token that ends a turn: the two configurations', the tokenizer's and the chat template's."""
     found: set[int] = set()
     for value in (
-        network.generation_config.eos_token_id,
-        getattr(network.config, "eos_token_id", None),
+        getattr(generation_config, "eos_token_id", None),
+        getattr(config, "eos_token_id", None),
         tokenizer.eos_token_id,
     ):
         found.update(value if isinstance(value, list) else [] if value is None else [value])

@@ -33,9 +33,10 @@ class GgufEngine:
     request's ``draft`` is not used.
     """
 
-    def __init__(self, path: Path, settings: EngineSettings) -> None:
+    def __init__(self, path: Path, settings: EngineSettings, lora: Path | None = None) -> None:
         self.on_started: Callable[[str], None] = _ignore
         self._path = path
+        self._lora = lora
         self._settings = settings
         self._facts = read_gguf_facts(path)
         self._model: LlamaModel | None = None
@@ -88,7 +89,11 @@ class GgufEngine:
         if self._model is None:
             settings = self._settings
             self._model = LlamaModel(
-                self._path, n_ctx=settings.n_ctx, n_threads=settings.n_threads, n_gpu_layers=settings.n_gpu_layers
+                self._path,
+                n_ctx=settings.n_ctx,
+                n_threads=settings.n_threads,
+                n_gpu_layers=settings.n_gpu_layers,
+                lora=self._lora,
             )
         return self._model
 

@@ -2,19 +2,19 @@
 Look into a target instead of letting it answer: its tokenizer alone, or its logits for a given answer.
 
 Like the engines, probes of native libraries live in a process of their own; see
-:func:`pytest_modelgate.engines.process.open_probe`.
+:func:`pytest_modelgate.engines.probe_process.open_probe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
 from pytest_modelgate.records import Json, Message
 
-__all__ = ["Encoded", "Probe", "ScoreRow", "TokenizerFacts"]
+__all__ = ["Conversation", "Encoded", "Probe", "ScoreRow", "TokenizerFacts", "turn_end"]
 
 Conversation = Sequence[Message]
 
@@ -96,3 +96,20 @@ class Probe(Protocol):
 
     def close(self) -> None:
         """End the probe and free what it holds; calling it twice is harmless."""
+
+
+_WORDS = "modelgate-answer"
+
+
+def turn_end(probe: Probe, special: Container[int]) -> int | None:
+    """
+    Return the token that the chat template writes after an assistant's words, None where it writes none of ``special``.
+
+    It is found by rendering a conversation and looking at what comes after the answer.
+    """
+    asked = (Message("user", "Hello!"), Message("assistant", _WORDS))
+    (encoded,) = probe.encode([asked], add_generation_prompt=False)
+    _, found, rest = encoded.text.rpartition(_WORDS)
+    if not found:
+        return None
+    return next((token for token in probe.tokenize([rest])[0] if token in special), None)

@@ -25,7 +25,7 @@ from pytest_modelgate.engines import EngineSettings, Result
 from pytest_modelgate.errors import EngineDiedError, EngineStartError
 from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Request
 
-__all__ = ["ProcessEngine"]
+__all__ = ["Child", "ProcessEngine", "StoppedError"]
 
 _ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # else an abort starts a debugger, which takes 20 s
@@ -49,7 +49,7 @@ _MAX_STOPS_BEFORE_ANSWER = 6  # three requests, two tries each
 _MAX_STOPS_IN_A_ROW = 20
 
 
-class _StoppedError(Exception):
+class StoppedError(Exception):
     """Report that the process ended by itself (``died``) or had to be ended (``hung``)."""
 
     def __init__(self, kind: Literal["died", "hung"], how: str) -> None:
@@ -70,7 +70,7 @@ class ProcessEngine:
         self.on_started: Callable[[str], None] = _ignore
         self._first: Json = {"kind": kind, "arguments": arguments, "settings": settings.to_json()}
         self._timeout_s = settings.timeout_s
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._info: EngineInfo | None = None
         self._peak_rss_bytes: int | None = None
         self._tells_starts = False
@@ -103,7 +103,7 @@ class ProcessEngine:
             while waiting:
                 try:
                     yield from self._run(waiting, in_flight)
-                except _StoppedError as stopped:
+                except StoppedError as stopped:
                     self._note_stop(stopped)
                     # An engine that does not tell what it took up may have died of any of them.
                     suspects = list(in_flight) if self._tells_starts else list(waiting)
@@ -158,7 +158,7 @@ class ProcessEngine:
         """Run a request with which the process ended once more."""
         try:
             (result,) = self._run({request.key: request}, [])
-        except _StoppedError as stopped:
+        except StoppedError as stopped:
             self._note_stop(stopped)
             hint = "; did memory run out?" if "SIGKILL" in stopped.how else ""
             return request.key, Failure(stopped.kind, f"engine process {stopped.how} twice while on this case{hint}")
@@ -172,7 +172,7 @@ class ProcessEngine:
         self._stops_in_a_row = 0
         return Generation.from_json(event["generation"])
 
-    def _note_stop(self, stopped: _StoppedError) -> None:
+    def _note_stop(self, stopped: StoppedError) -> None:
         """Put the ended process away; give up on an engine that only ever dies."""
         self._end_child()
         self._stops_in_a_row += 1
@@ -185,17 +185,17 @@ class ProcessEngine:
                 f"{self._target()}: engine process {stopped.how}, {self._stops_in_a_row} times in a row"
             )
 
-    def _running_child(self) -> _Child:
+    def _running_child(self) -> Child:
         """Return the process, started and loaded."""
         if self._child is not None:
             return self._child
-        self._child = child = _Child()
+        self._child = child = Child()
         try:
             child.send(self._first)
             event = child.receive(self._timeout_s)
             if event["event"] == "start_error":
                 raise EngineStartError(event["message"])
-        except _StoppedError as stopped:
+        except StoppedError as stopped:
             tail = child.stderr_tail()
             self._end_child()
             raise EngineStartError(f"{self._target()}: engine process {stopped.how} while loading{tail}") from None
@@ -222,7 +222,7 @@ class ProcessEngine:
         return str(self._first["arguments"].get("path", self._first["kind"]))
 
 
-class _Child:
+class Child:
     """
     Hold one worker process with a thread for each of its pipes.
 
@@ -252,16 +252,16 @@ class _Child:
         self._outgoing.put(message)
 
     def receive(self, timeout_s: float) -> Json:
-        """Return the next event; raise _StoppedError when none comes within ``timeout_s`` seconds, or ever."""
+        """Return the next event; raise StoppedError when none comes within ``timeout_s`` seconds, or ever."""
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
-            raise _StoppedError("hung", f"gave no answer for {timeout_s:g} s and was ended") from None
+            raise StoppedError("hung", f"gave no answer for {timeout_s:g} s and was ended") from None
         if event is None or event["event"] == "fatal":
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
             self._process.kill()  # of no effect on one that is gone
-            raise _StoppedError("died", _how_ended(self._process.wait(), event))
+            raise StoppedError("died", _how_ended(self._process.wait(), event))
         return event
 
     def stderr_tail(self) -> str:

@@ -2,7 +2,8 @@
 Host a native engine in a process of its own: the other end of :mod:`~pytest_modelgate.engines.process`.
 
 One JSON object a line comes in on stdin and goes out on stdout. In: first ``{kind, arguments, settings}``, then
-``{requests: [...]}`` for each call of ``generate``. Out, as ``event``: ``ready`` or ``start_error``, then for each call
+``{requests: [...]}`` for each call of ``generate``; of a probe, whose first line says ``probe``, ``{call, arguments}``
+for each call of its methods, answered by ``value`` or ``error``. Out, as ``event``: ``ready`` or ``start_error``, then for each call
 ``started`` and ``result`` for its requests, and ``done``; ``fatal`` before an end that was not asked for.
 """
 
@@ -15,19 +16,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pytest_modelgate.engines import Engine, EngineSettings
+from pytest_modelgate.engines.probe import Probe, ScoreRow
 from pytest_modelgate.errors import ModelgateError
-from pytest_modelgate.records import Generation, Json, Request
+from pytest_modelgate.records import Generation, Json, Message, Request
 
 
 def _gguf(arguments: Json, settings: EngineSettings) -> Engine:
     """Make the engine of a GGUF."""
     from pytest_modelgate.engines.gguf import GgufEngine
 
-    return GgufEngine(Path(arguments["path"]), settings)
+    lora = arguments.get("lora")
+    return GgufEngine(Path(arguments["path"]), settings, None if lora is None else Path(lora))
 
 
 def _adapter(arguments: Json, settings: EngineSettings) -> Engine:
@@ -37,6 +41,25 @@ def _adapter(arguments: Json, settings: EngineSettings) -> Engine:
     base = arguments.get("base")
     return AdapterEngine(path=Path(arguments["path"]), base=None if base is None else Path(base), settings=settings)
 
+
+def _gguf_probe(arguments: Json, settings: EngineSettings) -> Probe:
+    """Make the probe of a GGUF."""
+    from pytest_modelgate.engines.gguf_probe import GgufProbe
+
+    lora = arguments.get("lora")
+    return GgufProbe(Path(arguments["path"]), None if lora is None else Path(lora), settings)
+
+
+def _adapter_probe(arguments: Json, settings: EngineSettings) -> Probe:
+    """Make the probe of an adapter or a Hugging Face folder."""
+    from pytest_modelgate.engines.adapter_probe import AdapterProbe
+
+    base = arguments.get("base")
+    return AdapterProbe(Path(arguments["path"]), None if base is None else Path(base), settings)
+
+
+PROBES: dict[str, Callable[[Json, EngineSettings], Probe]] = {"gguf": _gguf_probe, "adapter": _adapter_probe}
+"""What makes each kind of probe."""
 
 FACTORIES: dict[str, Callable[[Json, EngineSettings], Engine]] = {"gguf": _gguf, "adapter": _adapter}
 """What makes each kind of engine."""
@@ -49,6 +72,8 @@ def main() -> None:
     commands, emit = _take_over_pipes()
     try:
         first = commands.get()
+        if first.get("probe"):
+            _probe(first, commands, emit)
         engine = _start(first, emit)
         while True:
             _serve(engine, [Request.from_json(data) for data in commands.get()["requests"]], emit)
@@ -98,6 +123,38 @@ def _start(first: Json, emit: Callable[[Json], None]) -> Engine:
         os._exit(1)
     emit({"event": "ready", "info": info.to_json(), "peak_rss_bytes": engine.peak_rss_bytes()})
     return engine
+
+
+def _probe(first: Json, commands: queue.SimpleQueue[Json], emit: Callable[[Json], None]) -> NoReturn:
+    """Answer the calls of a probe's methods until stdin ends."""
+    probe: Probe | None = None
+    while True:
+        try:
+            if probe is None:
+                probe = PROBES[first["kind"]](first["arguments"], EngineSettings(**first["settings"]))
+                emit({"event": "ready"})
+            command = commands.get()
+            emit({"event": "value", "value": _called(probe, command["call"], command["arguments"])})
+        except ModelgateError as error:
+            emit({"event": "error", "message": str(error)})
+            if probe is None:
+                os._exit(1)
+
+
+def _called(probe: Probe, name: str, arguments: Json) -> Any:
+    """Return what one of a probe's methods gives, as primitives."""
+    if name == "facts":
+        return probe.facts().to_json()
+    if name == "encode":
+        conversations = [[Message(**message) for message in one] for one in arguments["conversations"]]
+        found = probe.encode(conversations, add_generation_prompt=arguments["add_generation_prompt"])
+        return [asdict(one) for one in found]
+    if name == "score":
+        rows = [ScoreRow(row["key"], tuple(row["prompt_ids"]), tuple(row["answer_ids"])) for row in arguments["rows"]]
+        return [str(path) for path in probe.score(rows, Path(arguments["folder"]))]
+    if name == "tokenize":
+        return probe.tokenize(arguments["texts"])
+    return probe.pieces(arguments["ids"])
 
 
 def _serve(engine: Any, requests: list[Request], emit: Callable[[Json], None]) -> None:
