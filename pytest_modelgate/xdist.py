@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,20 @@ def threads_of_this_process(config: pytest.Config, targets: int) -> int | None:
     return int(max(1, available_threads() // max(1, busy)))
 
 
+def auto_workers(config: pytest.Config) -> int | None:
+    """
+    Return how many workers ``-n auto`` starts: one for each target, but no more than there are cores.
+
+    Each loads a model. None where paths are given, which may hold tests of the user's own, and where the user said how
+    many "auto" are. xdist asks before anything is configured, so that targets can only be counted on the command line.
+    """
+    if config.args_source is pytest.Config.ArgsSource.ARGS or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    given = (config.getoption(f"modelgate_{name}", None) or () for name in ("model", "control"))
+    targets = sum(map(len, given)) + bool(config.getoption("modelgate_reference", None))
+    return max(1, min(targets, available_threads()))
+
+
 def stay_in_this_process(config: pytest.Config) -> None:
     """Run without workers: they would go on behind a suite that cannot be read."""
     if getattr(config.option, "dist", "no") != "no":
@@ -49,7 +64,6 @@ class OneWorkerPerTarget:
         files = "|".join(sorted({re.escape(file.path.name) for file in release.files}))
         names = "|".join(re.escape(target.id) for target in release.targets)
         self._case = re.compile(rf"(?:.*/)?(?:{files})::[A-Za-z0-9_.-]+\[({names})\]")
-        self._targets = len(release.targets)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -77,8 +91,3 @@ class OneWorkerPerTarget:
                 return crashed
 
         return TargetScheduling(config, log)
-
-    @pytest.hookimpl(optionalhook=True, tryfirst=True)
-    def pytest_xdist_auto_num_workers(self) -> int:
-        """Start no more workers than there are targets to run, nor more than have a core: each loads a model."""
-        return max(1, min(self._targets, available_threads()))

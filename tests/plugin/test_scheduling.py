@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_modelgate import xdist
 
-if TYPE_CHECKING:
-    from tests.conftest import Project
 
-COUNTER = """\
-import os, pathlib
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as if xdist's variable were not set."""
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
 
-def pytest_configure(config):
-    if hasattr(config, "workerinput"):
-        with pathlib.Path(__file__).with_name("workers.txt").open("a") as file:
-            file.write(config.workerinput["workerid"] + "\\n")
-"""
+
+def command_line(
+    *, given: pytest.Config.ArgsSource = pytest.Config.ArgsSource.INVOCATION_DIR, **options: list[str]
+) -> Any:
+    """Return a run's configuration with these targets."""
+    return SimpleNamespace(args_source=given, getoption=options.get)
 
 
 @pytest.mark.parametrize(("cores", "targets", "workers"), [(8, 3, 3), (2, 3, 2), (1, 3, 1), (8, 1, 1)])
@@ -28,18 +29,28 @@ def test_n_auto_starts_a_worker_for_each_target_that_has_a_core(
 ) -> None:
     """-n auto loads no model twice, and no more of them at once than there are cores."""
     monkeypatch.setattr(xdist, "available_threads", lambda: cores)
-    release: Any = SimpleNamespace(files=(), targets=[SimpleNamespace(id=f"t{n}") for n in range(targets)])
 
-    assert xdist.OneWorkerPerTarget(release).pytest_xdist_auto_num_workers() == workers
+    assert xdist.auto_workers(command_line(modelgate_model=["demo"] * targets)) == workers
 
 
-def test_n_auto_in_a_run(project: Project) -> None:
-    """A run of one target has one worker, whatever the machine has."""
-    project.write("conftest.py", COUNTER)
+def test_controls_and_references_have_a_worker_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of references only the first answers cases."""
+    monkeypatch.setattr(xdist, "available_threads", lambda: 16)
+    config = command_line(modelgate_model=["a"], modelgate_control=["b", "c"], modelgate_reference=["d", "e"])
 
-    assert project.run("-n", "auto").ret == 0
+    assert xdist.auto_workers(config) == 4
 
-    assert (project.path / "workers.txt").read_text(encoding="utf-8").splitlines() == ["gw0"]
+
+def test_n_auto_is_left_alone_where_paths_are_given() -> None:
+    """They may hold tests of the user's own, which are spread over all cores as ever."""
+    assert xdist.auto_workers(command_line(given=pytest.Config.ArgsSource.ARGS, modelgate_model=["demo"])) is None
+
+
+def test_n_auto_is_left_alone_where_the_user_said_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Xdist's own variable counts."""
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "5")
+
+    assert xdist.auto_workers(command_line(modelgate_model=["demo"])) is None
 
 
 @pytest.mark.parametrize(
