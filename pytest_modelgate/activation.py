@@ -6,10 +6,12 @@ import pytest
 
 from pytest_modelgate import xdist
 from pytest_modelgate.acceptance import check_acceptable
+from pytest_modelgate.clearing import Preflight
 from pytest_modelgate.collect import Collector
 from pytest_modelgate.controller import Controller
 from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.options import Settings, read_settings
+from pytest_modelgate.preflight.release import check_table
 from pytest_modelgate.release import Release, load_release, load_rules
 from pytest_modelgate.report.files import clear_old_report, prepare_folder
 from pytest_modelgate.specs import parse_specs
@@ -41,6 +43,7 @@ def activate(config: pytest.Config) -> None:
         threads = xdist.threads_of_this_process(config, len(specs))
         release = load_release(rules, specs, settings.out, n_threads=threads, serial=settings.serial)
         _refuse_gate_ids(config, release)
+        check_table(release)
         if settings.accept is not None:
             check_acceptable(release)
     except ConfigurationError as error:
@@ -50,7 +53,9 @@ def activate(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{suite}: a case of the {suite} suite")
     config.pluginmanager.register(Collector(release, settings), "modelgate-collector")
     if not xdist.is_worker(config):
-        config.pluginmanager.register(Controller(config, release, settings), "modelgate-controller")
+        preflight = Preflight(config, release, settings)
+        config.pluginmanager.register(Controller(config, release, settings, preflight), "modelgate-controller")
+        config.pluginmanager.register(preflight, "modelgate-preflight")
         config.pluginmanager.register(xdist.OneWorkerPerTarget(release), "modelgate-xdist")
 
 

@@ -86,9 +86,16 @@ class Collector:
         return [run.record(item.case, repeat) for repeat in range(1, self._settings.repeats)]
 
     def is_failure(self, item: CaseItem, record: Record) -> bool:
-        """Say whether the case by itself fails the run: no control's and no quarantined one does."""
+        """
+        Say whether the case by itself fails the run.
+
+        No control's, reference's or quarantined one does; nor any where one target that passes is enough, before all
+        are known.
+        """
         key = (item.case.suite, item.case.id)
-        if item.target.spec.role == "control" or key in self._release.rules.quarantine.active:
+        if item.target.spec.role != "model" or key in self._release.rules.quarantine.active:
+            return False
+        if self._settings.any_of:
             return False
         return record.fails_run(strict=self._settings.strict)
 

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_modelgate import latency
 from pytest_modelgate.acceptance import accept, why_not
+from pytest_modelgate.clearing import Preflight
 from pytest_modelgate.collect import REPORT_ATTRIBUTE
 from pytest_modelgate.errors import JournalError
 from pytest_modelgate.evaluation import Findings, evaluate
@@ -30,6 +31,7 @@ from pytest_modelgate.report.escape import plain
 from pytest_modelgate.report.files import REPORT, clear_old_report, write_report
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.report.terminal import summary_lines
+from pytest_modelgate.synthetic import emit
 from pytest_modelgate.targets import Target
 
 GATE_ATTRIBUTE = "modelgate_gate"
@@ -47,7 +49,8 @@ _LETTERS = {
 class Controller:
     """Hold what the deciding process knows: the only one without xdist, the one that starts workers with it."""
 
-    def __init__(self, config: pytest.Config, release: Release, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, release: Release, settings: Settings, preflight: Preflight) -> None:
+        self._preflight = preflight
         self._config = config
         self._release = release
         self._settings = settings
@@ -71,6 +74,8 @@ class Controller:
         judged = ", ".join(f"{target.id} ({target.spec.kind})" for target in self._release.judged)
         controls = ", ".join(target.id for target in self._release.controls)
         against = f" against {controls}" if controls else ""
+        if self._release.references:
+            against += f", made from {' -> '.join(target.id for target in self._release.references)}"
         return (
             f"modelgate: {judged}{against}; {len(self._release.cases)} cases, {len(self._release.gates)} gates "
             f"from {self._release.gates_file.path.name}"
@@ -122,10 +127,12 @@ class Controller:
         if carried is None:
             return None
         record = carried["record"]
-        if self._roles[record["target"]] == "control":
-            return "control", "c", ("CONTROL", {"purple": True})
+        if (role := self._roles[record["target"]]) != "model":
+            return role, role[0], (role.upper(), {"purple": True})
         if (record["suite"], record["case"]) in self._release.rules.quarantine.active:
             return "quarantined", "q", ("QUARANTINED", {"yellow": True})
+        if self._settings.any_of and record["outcome"] == "failed":
+            return "missed", "m", ("MISSED", {"yellow": True})
         if report.failed and record["outcome"] in {"passed", "missed"}:
             return _LETTERS["failed"]  # in a repeat, or by --modelgate-strict
         return _LETTERS[record["outcome"]]
@@ -173,6 +180,8 @@ class Controller:
             evidence=self._release.evidence,
             baseline=self._release.rules.baseline,
             accepting=self._settings.accept is not None,
+            reference=None if self._release.reference is None else self._release.reference.id,
+            figures=self._figures(),
         )
         results = evaluate(self._release.gates, findings)
         self._outcome = RunOutcome(
@@ -180,6 +189,7 @@ class Controller:
             records=records,
             gates=tuple(results),
             performances=performances,
+            preflight=self._preflight.results,
             engines=self._engines,
             seconds=self._seconds,
             repeats=self._compare_repeats(findings),
@@ -188,6 +198,7 @@ class Controller:
             command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
             stopped=stopped,
             strict=self._settings.strict,
+            any_of=self._settings.any_of,
         )
         if self._settings.accept is not None:
             self._outcome = self._accept(self._outcome, session, self._settings.accept)
@@ -213,6 +224,13 @@ class Controller:
             told = f"baseline could not be written: {error.filename}: {error.strerror}"
             outcome = replace(outcome, stopped=told)
         return replace(outcome, accepted=told)
+
+    def _figures(self) -> dict[str, dict[str, float]]:
+        """Return what preflight measured of each target."""
+        figures: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        for one in self._preflight.results:
+            figures[one.target] |= one.figures
+        return figures
 
     def _compare_repeats(self, findings: Findings) -> RepeatFindings | None:
         """Say what --modelgate-repeat found."""
@@ -258,9 +276,12 @@ class Controller:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         # Progress would exceed 100 % if gates were not counted as collected.
         session.testscollected += len(results) + bool(self._write_error)
+        may_fail = self._outcome is None or self._outcome.verdict == "blocked" or not self._settings.any_of
+        self._preflight.report(session, may_fail=may_fail)
         for result in results:
-            outcome = result.outcome if result.blocks or result.outcome == "passed" else f"{result.outcome}, warns only"
-            self._emit(f"{name}::{gate_id(result)}", outcome, plain(result.reason) if result.blocks else None)
+            blocks = result.blocks and may_fail
+            outcome = result.outcome if blocks or result.outcome == "passed" else f"{result.outcome}, warns only"
+            self._emit(f"{name}::{gate_id(result)}", outcome, plain(result.reason) if blocks else None)
         if self._write_error is not None:
             self._emit(f"{name}::report", "failed", self._write_error)
         if self._outcome is not None and self._outcome.verdict == "blocked" and not session.testsfailed:
@@ -269,20 +290,8 @@ class Controller:
             self._emit(f"{name}::verdict", "failed", "\n".join(plain(reason) for reason in self._outcome.reasons))
 
     def _emit(self, nodeid: str, outcome: str, failure: str | None) -> None:
-        """Report a test that did not run as an item."""
-        path, _, name = nodeid.partition("::")
-        for when in ("setup", "call", "teardown"):
-            failed = failure if when == "call" else None
-            report = pytest.TestReport(
-                nodeid=nodeid,
-                location=(path, None, name),
-                keywords={},
-                outcome="failed" if failed is not None else "passed",
-                longrepr=failed,
-                when=when,
-            )
-            setattr(report, GATE_ATTRIBUTE, outcome)
-            self._config.hook.pytest_runtest_logreport(report=report)
+        """Report a gate."""
+        emit(self._config, nodeid, GATE_ATTRIBUTE, outcome, failure)
 
 
 def _accepted(files: Sequence[Path]) -> str:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_modelgate"
 # From left to right: a module imports only from groups to its left, or from its own group without a cycle.
 LAYERS = (
     ("", "errors", "nearest", "paths", "records", "tables", "presets", "models", "contracts", "contracts.strict_json"),
-    ("identity", "journal", "machine", "statistics", "gguf_file", "adapter_lint", "specs", "gates_file"),
+    ("identity", "journal", "machine", "machine_lock", "statistics", "gguf_file", "adapter_lint", "specs", "gates_file"),
     (
         "contracts.bounded",
         "contracts.closeness",
@@ -45,17 +45,18 @@ LAYERS = (
     ("release",),
     ("modelfile", "modelfile.*"),
     ("preflight", "preflight.*"),
-    ("runner", "latency", "repeats", "imagined", "power", "doctor"),
+    ("runner", "latency", "repeats", "imagined", "power", "doctor", "quantizing"),
     ("report", "report.*"),
     ("acceptance", "regate", "scaffold"),
     ("options",),
-    ("collect", "xdist"),
+    ("collect", "xdist", "synthetic"),
+    ("clearing", "benchmark", "progress"),
     ("controller",),
     ("activation",),
     ("plugin", "cli"),
 )
 ONLY_IN: dict[str, set[str]] = {
-    "pytest": {"options", "collect", "xdist", "controller", "activation", "plugin"},
+    "pytest": {"options", "collect", "xdist", "controller", "activation", "plugin", "synthetic", "clearing", "benchmark", "progress"},
     "_pytest": set(),
     "xdist": {"xdist"},
     "llama_cpp": {"engines.llama*"},

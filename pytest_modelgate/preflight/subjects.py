@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,16 @@ def subjects_of(release: Release) -> list[Subject]:
         for case in release.cases
         if _is_shown_whole(release.tasks[case.task], case)
     }
+    answers = _answers(release)
     return [
-        _subject(release, target, prompts | _own_prompts(release, target, prompts))
+        subject_of(
+            target,
+            release.references,
+            release.judged,
+            prompts=prompts | _own_prompts(release, target, prompts),
+            answers=answers,
+            max_tokens=release.gates_file.generation.max_tokens,
+        )
         for target in release.judged
         if target.spec.kind in _FILES
     ]
@@ -43,17 +51,27 @@ def artifact_of(target: Target) -> Artifact:
     kind = target.spec.kind
     if kind not in {"gguf", "adapter", "merged"}:
         raise ValueError(f"{target.id} has no files of its own")
-    return Artifact(target.id, kind, target.spec.path, target.base, target.spec.lora)  # type: ignore[arg-type]
+    return Artifact(target.id, kind, target.spec.path, target.base, target.spec.lora)
 
 
-def _subject(release: Release, target: Target, prompts: Mapping[str, tuple[Message, ...]]) -> Subject:
-    chain = [artifact_of(link) for link in release.references if link.spec.kind in _FILES]
+def subject_of(
+    target: Target,
+    references: Sequence[Target],
+    siblings: Sequence[Target] = (),
+    *,
+    prompts: Mapping[str, tuple[Message, ...]],
+    answers: Mapping[str, str],
+    max_tokens: int,
+) -> Subject:
+    """
+    Return a target with what it was made from: ``references`` in order, then the file that it was quantised from.
+
+    ``siblings``: the targets among which that file may stand, as on a ladder of quantisations.
+    """
+    chain = [artifact_of(link) for link in references if link.spec.kind in _FILES]
     if chain and target.spec.kind == "gguf" and not _is_full_precision(target):
-        # The file that was quantised stands among the targets of a ladder.
         known = {link.path for link in chain}
-        chain += [
-            artifact_of(other) for other in release.judged if _is_full_precision(other) and other.spec.path not in known
-        ]
+        chain += [artifact_of(one) for one in siblings if _is_full_precision(one) and one.spec.path not in known]
     manifest = find_manifest(target.spec.path)
     return Subject(
         target=artifact_of(target),
@@ -62,9 +80,9 @@ def _subject(release: Release, target: Target, prompts: Mapping[str, tuple[Messa
         manifest_path=manifest,
         modelfile=target.spec.modelfile or find_modelfile(target.spec.path),
         prompts=prompts,
-        answers=_answers(release),
+        answers=answers,
         n_ctx=target.settings.n_ctx,
-        max_tokens=release.gates_file.generation.max_tokens,
+        max_tokens=max_tokens,
     )
 
 

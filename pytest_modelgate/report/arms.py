@@ -17,7 +17,7 @@ WANTED = {"base": "base", "prompted": "prompted base", "larger": "larger model"}
 """Arms that a release is compared with, by the id that makes a control one of them; they are missed where they lack."""
 
 _FAILING = 3
-_ORDER = ("base", "prompted", "program", "larger", "control", "model")
+_ORDER = ("base", "prompted", "program", "larger", "control", "reference", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def primary_metrics(task: Task) -> tuple[str, ...]:
 
 def _place(target: Target) -> str:
     """Return which of the kinds of arms a target is."""
-    if target.spec.role == "model":
-        return "model"
+    if target.spec.role != "control":
+        return target.spec.role
     if target.id in WANTED:
         return target.id
     return "program" if target.spec.kind == "python" else "control"
@@ -137,7 +137,9 @@ def _arm(outcome: RunOutcome, target: Target) -> Arm:
     timed = None if measured is None or measured.error is not None else measured
     return Arm(
         id=target.id,
-        what={"model": "judged", "program": "program"}.get(place, WANTED.get(place, "control")),
+        what={"model": "judged", "program": "program", "reference": "reference"}.get(
+            place, WANTED.get(place, "control")
+        ),
         is_judged=place == "model",
         ran=True,
         cases=len(records),

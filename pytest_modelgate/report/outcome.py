@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pytest_modelgate.cases import Case
 from pytest_modelgate.gates import GateResult, gate_id
+from pytest_modelgate.preflight.cause import Cause, likeliest_cause
+from pytest_modelgate.preflight.check import CheckResult
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.release import Release
 from pytest_modelgate.repeats import RepeatFindings
+from pytest_modelgate.targets import Target
 
 Verdict = Literal["passed", "blocked"]
 
@@ -23,6 +26,7 @@ class RunOutcome:
     """
     Hold the records and gate results of one run.
 
+    ``preflight``: what was found before anything was generated. ``any_of``: one judged target that passes is enough.
     ``engines``: what each target's engine said of itself, absent where nothing had to be generated. ``seconds``: wall
     time that each target's cases took. ``repeats``: what changed between repeats of the run. ``accepted``: what became
     of --modelgate-accept. ``stopped``: why the run ended before it was complete, or None. ``strict``: misses fail.
@@ -32,6 +36,7 @@ class RunOutcome:
     records: tuple[Record, ...]
     gates: tuple[GateResult, ...]
     performances: Mapping[str, Performance] = field(default_factory=dict)
+    preflight: tuple[CheckResult, ...] = ()
     engines: Mapping[str, Json] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     repeats: RepeatFindings | None = None
@@ -41,6 +46,7 @@ class RunOutcome:
     command: str = ""
     stopped: str | None = None
     strict: bool = False
+    any_of: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -71,12 +77,44 @@ class RunOutcome:
             and record.fails_run(strict=self.strict)
         ]
 
+    def causes(self) -> dict[str, Cause]:
+        """Return the likeliest cause of what preflight found wrong, by target."""
+        causes = {}
+        for target in self.release.judged:
+            cause = likeliest_cause([result for result in self.preflight if result.target == target.id])
+            if cause is not None:
+                causes[target.id] = cause
+        return causes
+
+    def only(self, target: str) -> RunOutcome:
+        """Return what the run would have been with ``target`` as the only one that is judged."""
+        others = {other.id for other in self.release.judged} - {target}
+        kept = tuple(one for one in self.release.targets if one.id not in others)
+        return replace(
+            self,
+            release=replace(self.release, targets=kept),
+            records=tuple(record for record in self.records if record.target not in others),
+            gates=tuple(gate for gate in self.gates if gate.target not in others),
+            preflight=tuple(result for result in self.preflight if result.target not in others),
+            any_of=False,
+        )
+
+    @property
+    def passing(self) -> list[Target]:
+        """Return the judged targets that pass everything, the smallest first."""
+        passing = [target for target in self.release.judged if not self.only(target.id).reasons]
+        return sorted(passing, key=lambda target: target.size_bytes)
+
     @property
     def reasons(self) -> list[str]:
         """Return why the release is blocked; empty if it is not."""
+        if self.any_of and self.passing:
+            return []
         reasons = [str(file.error) for file in self.release.files if file.error]
         if self.stopped is not None:
             reasons.append(self.stopped)
+        reasons += [f"{target}: likely {cause}" for target, cause in self.causes().items()]
+        reasons += [f"{one.id} ({one.mode}): {one.reason}" for one in self.preflight if one.outcome == "failed"]
         reasons += [f"gate {gate_id(gate)}: {gate.reason}" for gate in self.gates if gate.blocks]
         for outcome, word in (
             ("failed", "critical case failed"),

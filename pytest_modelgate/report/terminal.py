@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_modelgate.gates import GateResult, gate_id
 from pytest_modelgate.report.arms import absent, compare_arms
 from pytest_modelgate.report.changes import find_changes, wants_baseline
 from pytest_modelgate.report.error_analysis import Cluster, analyse_errors
 from pytest_modelgate.report.escape import plain
+from pytest_modelgate.report.ladder import chosen_text, ladder_rows
 from pytest_modelgate.report.misses import describe_miss, worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.report.preflight import check_lines
 from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
     accepted_text,
@@ -41,15 +43,19 @@ Line = tuple[str, str]
 
 def summary_lines(outcome: RunOutcome) -> Iterator[Line]:
     """Yield the summary: gates, then what went wrong, then what it is compared with, the verdict last."""
+    yield from _check_lines(outcome)
     yield from gate_lines(outcome.gates)
     yield "", ""
     yield from _target_lines(outcome)
     yield from _arm_lines(outcome)
     yield from _speed_lines(outcome)
+    yield from _ladder_lines(outcome)
     yield from _baseline_lines(outcome)
     yield from _noise_lines(outcome)
     yield from _miss_lines(outcome)
     yield "", ""
+    if chosen := chosen_text(outcome):
+        yield chosen, ""
     if outcome.verdict == "passed":
         yield "verdict: passed", "green"
     else:
@@ -57,6 +63,30 @@ def summary_lines(outcome: RunOutcome) -> Iterator[Line]:
         yield from ((f"  {plain(reason, 300)}", "red") for reason in outcome.reasons)
     if outcome.accepted is not None:
         yield plain(outcome.accepted, 500), ""
+
+
+def _check_lines(outcome: RunOutcome) -> Iterator[Line]:
+    """Yield what preflight found, for each target that it looked at."""
+    for target in outcome.release.judged:
+        if found := [one for one in outcome.preflight if one.target == target.id]:
+            yield from check_lines(target.id, found)
+    if outcome.preflight:
+        yield "", ""
+
+
+def _ladder_lines(outcome: RunOutcome) -> Iterator[Line]:
+    """Yield the judged targets side by side, where there are several."""
+    rows = ladder_rows(outcome)
+    if rows:
+        yield "", ""
+        yield from _table(rows)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[Line]:
+    """Yield rows in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), ""
 
 
 def gate_lines(gates: tuple[GateResult, ...]) -> Iterator[tuple[str, str]]:
@@ -122,8 +152,9 @@ def _cases_line(outcome: RunOutcome, target: Target) -> str:
         if (count := sum(record.outcome == word for record in records))
     ]
     broken = next((record.error for record in records if record.error), None)
-    counts += [f"the first: {plain(broken, 200)}"] if broken and target.spec.role == "control" else []
-    role = " (control)" if target.spec.role == "control" else ""
+    is_judged = target.spec.role == "model"
+    counts += [f"the first: {plain(broken, 200)}"] if broken and not is_judged else []
+    role = "" if is_judged else f" ({target.spec.role})"
     return f"{target.id}{role}: {len(records)} of {len(outcome.release.cases)} cases run: {', '.join(counts) or 'none'}"
 
 
@@ -147,10 +178,8 @@ def _arm_lines(outcome: RunOutcome) -> Iterator[Line]:
     )
     columns.append(["cost per 1k", *("" if arm.cost_per_1k is None else f"{arm.cost_per_1k:.4g}" for arm in arms)])
     shown = [column for column in columns if any(column[1:])]
-    widths = [max(map(len, column)) for column in shown]
     yield "", ""
-    for row in zip(*shown, strict=True):
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), ""
+    yield from _table(list(zip(*shown, strict=True)))
     if lacking:
         yield f"not run: {', '.join(lacking)} (--control SPEC,id=NAME)", ""
 
@@ -158,11 +187,9 @@ def _arm_lines(outcome: RunOutcome) -> Iterator[Line]:
 def _speed_lines(outcome: RunOutcome) -> Iterator[Line]:
     """Yield the table of times, and what to know of it."""
     rows, notes = speed_rows(outcome), list(speed_notes(outcome))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if rows:
         yield "", ""
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), ""
+        yield from _table(rows)
     yield from ((f"note: {plain(note, 300)}", "yellow") for note in notes)
 
 
