@@ -147,7 +147,7 @@ def _fetch(options: argparse.Namespace) -> None:
     """Fetch the converter."""
     from .export.converter import fetch_converter
 
-    fetch_converter(options.archive, options.sha256, force=options.force)
+    fetch_converter(options.archive, options.sha256, force=options.force, models=options.models)
 
 
 def _schema(_: argparse.Namespace) -> None:
@@ -289,6 +289,9 @@ of the archive is run before the comparison. No other command downloads anything
     fetch.add_argument("--archive", type=Path, metavar="FILE", help="Use this .tar.gz in place of downloading it")
     fetch.add_argument("--sha256", metavar="HASH", help="Vouch for an archive whose hash is not known to this program")
     fetch.add_argument("--force", action="store_true", help="Fetch again what is there already")
+    fetch.add_argument(
+        "--models", action="store_true", help="Keep llama.cpp's chat templates and vocabularies too (80 MB, for tests)"
+    )
 
 
 if __name__ == "__main__":

@@ -70,6 +70,29 @@ def test_only_the_converter_is_kept(cache: Path, tmp_path: Path, capsys: pytest.
     assert str(folder) in capsys.readouterr().out
 
 
+def test_templates_and_vocabularies_are_kept_on_request(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What only tests need is kept when it is asked for, also later on, and stays when the converter is fetched again."""
+    archive = write_archive(
+        tmp_path / "x.tar.gz", f"{SOURCE}/convert_hf_to_gguf.py", f"{SOURCE}/models/templates/a.jinja"
+    )
+    fetch = ["fetch-converter", "--archive", str(archive), "--sha256", converter._sha256(archive)]
+    assert main(fetch) == 0
+    with pytest.raises(StageError, match="fetch them once: modelgate-train fetch-converter --models"):
+        converter.find_models()
+
+    assert main([*fetch, "--models"]) == 0
+    assert (converter.find_models() / "templates/a.jinja").is_file()
+    assert (cache / converter.converter_folder().name / "convert_hf_to_gguf.py").is_file()
+
+    capsys.readouterr()
+    assert main([*fetch, "--models"]) == 0
+    assert "already in" in capsys.readouterr().out
+    assert main([*fetch, "--force"]) == 0
+    assert converter.find_models().is_dir()
+
+
 def test_export_names_the_command_that_fetches_it(cache: Path, project: Project, error: Callable[[], str]) -> None:
     """Without the converter a run ends before it has trained anything, with the command to type."""
     assert not cache.exists()

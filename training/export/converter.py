@@ -25,6 +25,7 @@ KNOWN_ARCHIVES = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a363
 """SHA-256 of llama-cpp-python's source archives, by version."""
 
 _WANTED = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
+_MODELS = "models"  # chat templates, and vocabularies with texts and their tokens: 80 MB that only tests need
 _MARK = "fetched.json"  # written last: its presence means that everything else is there
 
 # pip asks an archive's build backend for its name and version before it saves it. This one answers in the true backend's
@@ -69,6 +70,17 @@ def find_converter() -> Path:
     return folder
 
 
+def find_models() -> Path:
+    """Return the folder of llama.cpp's chat templates and vocabularies, or raise what to do."""
+    folder = converter_folder() / _MODELS
+    if not folder.is_dir():
+        raise StageError(
+            f"the chat templates and vocabularies of llama-cpp-python {installed_version()} are not in {folder.parent}; "
+            f"fetch them once: modelgate-train fetch-converter --models"
+        )
+    return folder
+
+
 def converter_sha256() -> str:
     """Return the hash of the archive that the fetched converter came from."""
     return str(json.loads((find_converter() / _MARK).read_text(encoding="utf-8"))["sha256"])
@@ -91,8 +103,12 @@ def run_converter(script: str, target: Path, arguments: Sequence[str], *, own_to
         raise StageError(f"{arguments[0]}: the converter failed: {_last_line(done.stderr)}")
 
 
-def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool) -> Path:
-    """Download (or take) the source archive, check it, and keep the converter of it."""
+def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool, models: bool = False) -> Path:
+    """
+    Download (or take) the source archive, check it, and keep the converter of it.
+
+    ``models``: keep its chat templates and vocabularies too.
+    """
     folder, wanted = converter_folder(), installed_version()
     expected = sha256 or KNOWN_ARCHIVES.get(wanted)
     if expected is None:
@@ -100,7 +116,8 @@ def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool) ->
             f"no hash is known for the source archive of llama-cpp-python {wanted} (known: "
             f"{', '.join(KNOWN_ARCHIVES)}); vouch for one with --sha256"
         )
-    if (folder / _MARK).is_file() and not force:
+    has_models = (folder / _MODELS).is_dir()
+    if (folder / _MARK).is_file() and not force and (has_models or not models):
         print(f"fetch-converter: already in {folder}")
         return folder
     with tempfile.TemporaryDirectory(prefix="modelgate-") as scratch:
@@ -108,7 +125,7 @@ def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool) ->
         found = _sha256(path)
         if found != expected:
             raise StageError(f"{path.name} has sha256 {found}, expected {expected}: not used")
-        _unpack(path, folder)
+        _unpack(path, folder, (*_WANTED, _MODELS) if models or has_models else _WANTED)
     (folder / _MARK).write_text(json.dumps({"version": wanted, "sha256": found}) + "\n", encoding="utf-8")
     print(f"fetch-converter: {folder}")
     return folder
@@ -135,15 +152,15 @@ def _download(wanted: str, scratch: Path) -> Path:
     return found[0]
 
 
-def _unpack(path: Path, folder: Path) -> None:
-    """Extract the converter's own files next to ``folder``, then move them there in one step."""
+def _unpack(path: Path, folder: Path, wanted: Sequence[str]) -> None:
+    """Extract what is wanted of llama.cpp next to ``folder``, then move it there in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 parts = PurePosixPath(member.name).parts[3:]  # after NAME-VERSION/vendor/llama.cpp/
-                if member.isfile() and "/vendor/llama.cpp/" in member.name and parts[:1] and parts[0] in _WANTED:
+                if member.isfile() and "/vendor/llama.cpp/" in member.name and parts[:1] and parts[0] in wanted:
                     member.name = "/".join(parts)
                     archive.extract(member, fresh, filter="data")
         if not (fresh / _WANTED[0]).is_file():
