@@ -121,10 +121,10 @@ def _files(folder: Path) -> list[dict[str, Any]]:
 
 
 def _other_revision(good: GoodCandidate) -> dict[str, Weights]:
-    """Return a base of the same shapes: every weight was moved, by 0.15 of its tensor's spread."""
+    """Return a base of the same shapes: every weight was moved, by 0.4 of its tensor's spread."""
     rng = np.random.default_rng(47)
     return {
-        name: (found + rng.normal(0.0, 0.15 * float(found.std()) + 1e-6, found.shape)).astype(np.float32)
+        name: (found + rng.normal(0.0, 0.4 * float(found.std()) + 1e-6, found.shape)).astype(np.float32)
         for name, found in good.base_weights.items()
     }
 

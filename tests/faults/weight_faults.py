@@ -62,7 +62,7 @@ def added_token_random(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 def output_not_tied(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Ship an output layer of its own, another than the embedding that the training shared with it."""
     embedding = good.weights[EMBEDDING]
-    noise = np.random.default_rng(59).normal(0.0, 0.3 * float(embedding.std()), embedding.shape)
+    noise = np.random.default_rng(59).normal(0.0, float(embedding.std()), embedding.shape)
     more = {"output.weight": (embedding + noise).astype(np.float32)}
     return good.broken(edit(good.f16, folder / good.f16.name, Edit(more=more)), "F10")
 

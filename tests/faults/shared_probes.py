@@ -1,0 +1,103 @@
+"""Let many preflights share the probes of files that they have in common, so that each is opened and asked once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_modelgate.engines import probe_process
+from pytest_modelgate.engines.probe import Conversation, Encoded, Probe, ScoreRow, TokenizerFacts
+from pytest_modelgate.errors import ModelgateError
+
+
+class SharedProbe:
+    """Remember what a probe was asked and what it said; ``close`` leaves it open for the next one."""
+
+    def __init__(self, probe: Probe, folder: Path) -> None:
+        self._probe = probe
+        self._folder = folder
+        self._said: dict[str, Any] = {}
+
+    def facts(self) -> TokenizerFacts:
+        """See :meth:`Probe.facts`."""
+        found: TokenizerFacts = self._once("facts", None, self._probe.facts)
+        return found
+
+    def encode(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool = True) -> list[Encoded]:
+        """See :meth:`Probe.encode`."""
+        asked = [[[asdict(one) for one in turns] for turns in conversations], add_generation_prompt]
+
+        def ask() -> list[Encoded]:
+            return self._probe.encode(conversations, add_generation_prompt=add_generation_prompt)
+
+        found: list[Encoded] = self._once("encode", asked, ask)
+        return found
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """See :meth:`Probe.tokenize`."""
+        found: list[tuple[int, ...]] = self._once("tokenize", list(texts), lambda: self._probe.tokenize(texts))
+        return found
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """See :meth:`Probe.pieces`."""
+        found: list[str] = self._once("pieces", list(ids), lambda: self._probe.pieces(ids))
+        return found
+
+    def score(self, rows: Sequence[ScoreRow], folder: Path) -> list[Path]:
+        """See :meth:`Probe.score`; the files are copies."""
+
+        def ask() -> list[Path]:
+            own = self._folder / f"scores-{len(self._said)}"
+            own.mkdir(parents=True)
+            return self._probe.score(rows, own)
+
+        found = self._once("score", [asdict(row) for row in rows], ask)
+        return [Path(shutil.copy(path, folder)) for path in found]
+
+    def close(self) -> None:
+        """Do nothing: others may still ask."""
+
+    def end(self) -> None:
+        """End the probe's process."""
+        self._probe.close()
+
+    def _once(self, name: str, asked: Any, ask: Callable[[], Any]) -> Any:
+        """Return what was said before, or what is said now; an error is said again too."""
+        key = json.dumps([name, asked])
+        if key not in self._said:
+            try:
+                self._said[key] = ask()
+            except ModelgateError as error:
+                self._said[key] = error
+        if isinstance(found := self._said[key], ModelgateError):
+            raise found
+        return found
+
+
+class SharedProbes:
+    """Stand in for ``open_probe``: one probe for each file with the same arguments."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._probes: dict[str, SharedProbe] = {}
+
+    def __call__(self, kind: Any, path: Path, **others: Any) -> SharedProbe:
+        """Return the probe of a file; see ``open_probe``."""
+        key = json.dumps([kind, str(path), *(str(others[name]) for name in sorted(others))])
+        if key not in self._probes:
+            own = self._folder / f"probe-{len(self._probes)}"
+            self._probes[key] = SharedProbe(_OPEN(kind, path, **others), own)
+        return self._probes[key]
+
+    def end(self, *, beside: Path | None = None) -> None:
+        """End the processes of all probes, or of those of files below a folder."""
+        for key, probe in self._probes.items():
+            if beside is None or str(beside) in key:
+                probe.end()
+
+
+_OPEN = probe_process.open_probe
