@@ -111,6 +111,26 @@ def read_gguf_numbers(path: Path) -> dict[str, int | float]:
         return {}
 
 
+def read_gguf_values(path: Path) -> dict[str, Any]:
+    """
+    Return every value of the header by key: numbers, texts, and lists of them.
+
+    Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF or whose header is damaged; its tensors
+    are not looked at.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_magic(file.read(64))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                cursor = _Cursor(data)
+                _, n_values = cursor.unpack("QQ")
+                return dict(_read_all_values(cursor, n_values))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, _BadFileError) as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
 def require_chat_template(facts: GgufFacts) -> str:
     """Return the file's chat template; raise SpecError where it has none."""
     if not facts.chat_template:
@@ -213,6 +233,24 @@ def _read_values(cursor: _Cursor, count: int) -> Iterator[tuple[str, Any]]:
             else:
                 cursor.skip(length * struct.calcsize(_scalar(item_kind, key)))
                 yield key, ()
+        else:
+            yield key, cursor.unpack(_scalar(kind, key))[0]
+
+
+def _read_all_values(cursor: _Cursor, count: int) -> Iterator[tuple[str, Any]]:
+    """Yield the key-value pairs of the header, arrays as lists."""
+    for _ in range(count):
+        key = cursor.string()
+        (kind,) = cursor.unpack("I")
+        if kind == _STRING:
+            yield key, cursor.string()
+        elif kind == _ARRAY:
+            item_kind, length = cursor.unpack("IQ")
+            if item_kind == _STRING:
+                yield key, [cursor.string() for _ in range(length)]
+            else:
+                code = _scalar(item_kind, key)
+                yield key, list(cursor.unpack(f"{length}{code}"))
         else:
             yield key, cursor.unpack(_scalar(kind, key))[0]
 
