@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.utils
 from jinja2 import nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -48,8 +49,10 @@ def render(
 
     A token that is None is undefined in the template, as with transformers. Raises
     :class:`~pytest_modelgate.errors.EngineError`, one line, for a template that is wrong, refuses the messages, or is
-    not done within ``timeout_s`` seconds.
+    not done within ``timeout_s`` seconds, and for no messages at all, of which transformers makes nothing either.
     """
+    if not messages:
+        raise EngineError("the chat template has nothing to render: a conversation has at least one message")
     tokens = {"bos_token": bos_token, "eos_token": eos_token}
     token = _deadline.set(time.monotonic() + timeout_s)
     try:
@@ -109,6 +112,27 @@ class _Generation(jinja2.ext.Extension):
         return caller()
 
 
+class _Namespace(jinja2.utils.Namespace):
+    """Refuse attributes that begin with an underscore, as transformers does."""
+
+    def __init__(*args: Any, **values: Any) -> None:  # a template may name an attribute "self"
+        self, *given = args
+        attributes = dict(*given, **values)
+        for name in attributes:
+            _refuse_underscore(name)
+        jinja2.utils.Namespace.__init__(self, attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _refuse_underscore(name)
+        super().__setitem__(name, value)
+
+
+def _refuse_underscore(name: object) -> None:
+    """Raise for a name that could reach into Python itself."""
+    if isinstance(name, str) and name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a namespace holds no attribute {name!r}: it begins with an underscore")
+
+
 @lru_cache(maxsize=8)
 def _compile(template: str) -> jinja2.Template:
     """Compile a template with transformers' settings and with a check in every body that can run more than once."""
@@ -118,6 +142,7 @@ def _compile(template: str) -> jinja2.Template:
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
+    environment.globals["namespace"] = _Namespace
     environment.extend(check_deadline=_check_deadline)
     tree = environment.parse(template)
     for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import jinja2
 import pytest
 
 from pytest_modelgate.engines.template import render
@@ -78,6 +79,33 @@ def test_same_as_transformers(template: str, turns: Turns) -> None:
     assert expected == render(
         template, messages_of(turns), bos_token=TOKENS["bos_token"], eos_token=TOKENS["eos_token"]
     )
+
+
+NAMESPACES = {
+    "kept": "{% set ns = namespace({'a': 1}, self=2, b=3) %}{% set ns.c = 4 %}{{ ns.a }}{{ ns.self }}{{ ns.b }}{{ ns.c }}",
+    "made": "{% set ns = namespace(_a=1) %}{{ ns._a }}",
+    "set": "{% set ns = namespace() %}{% set ns.__class__ = 1 %}x",
+}
+
+
+@pytest.mark.parametrize("template", NAMESPACES.values(), ids=NAMESPACES)
+def test_namespaces_hold_what_they_hold_in_transformers(template: str) -> None:
+    """What transformers lets a template keep in a namespace is kept, and what it refuses is refused."""
+    utils = pytest.importorskip("transformers.utils.chat_template_utils")
+    conversation = [{"role": "user", "content": "Hello"}]
+    try:
+        (expected,), _ = utils.render_jinja_template([conversation], chat_template=template)
+    except jinja2.TemplateError:
+        with pytest.raises(EngineError, match="refused the messages: a namespace holds no attribute '_"):
+            rendered(template)
+    else:
+        assert rendered(template) == expected
+
+
+def test_no_messages() -> None:
+    """Of no messages nothing is rendered, whatever the template."""
+    with pytest.raises(EngineError, match="a conversation has at least one message"):
+        rendered("always the same", [])
 
 
 def test_absent_token_is_undefined() -> None:
