@@ -21,7 +21,7 @@ from pytest_modelgate.truncation import fit_request
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "Prompt", "Row", "first_line"]
+__all__ = ["LoadedModel", "Prompt", "Row", "first_line", "rendered", "token_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,7 @@ class LoadedModel:
 
     def tokenise(self, messages: Sequence[Message]) -> list[int]:
         """Render messages with the chat template and tokenise the text as it stands: it holds its own BOS."""
-        text = self.tokenizer.apply_chat_template(
-            [asdict(message) for message in messages], tokenize=False, add_generation_prompt=True
-        )
-        return self._ids(text)
+        return self._ids(rendered(self.tokenizer, messages))
 
     def probe(self, text: str, steps: int) -> list[int]:
         """Return a prompt that leaves room for some steps, whatever the template demands and the context allows."""
@@ -208,14 +205,27 @@ class LoadedModel:
 
     def _ids(self, text: str) -> list[int]:
         """Tokenise rendered text."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return token_ids(self.tokenizer, text)
 
     def _tensor(self, rows: list[list[int]]) -> torch.Tensor:
         """Put equally long rows on the device."""
         import torch
 
         return torch.tensor(rows, dtype=torch.long, device=self.device)
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    """Return messages as the tokenizer's chat template writes them; what it raises is the template's own."""
+    text: str = tokenizer.apply_chat_template(
+        [asdict(message) for message in messages], tokenize=False, add_generation_prompt=add_generation_prompt
+    )
+    return text
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """Return the token ids of a text as it stands, special tokens in it recognised, nothing added."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def first_line(error: Exception) -> str:

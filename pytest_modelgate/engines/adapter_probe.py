@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.adapter import load_model, load_tokenizer, stop_ids
 from pytest_modelgate.engines.adapter_files import find_files, missing_extra
-from pytest_modelgate.engines.adapter_model import first_line
+from pytest_modelgate.engines.adapter_model import first_line, rendered, token_ids
 from pytest_modelgate.engines.probe import Conversation, Encoded, ScoreRow, TokenizerFacts, turn_end
 from pytest_modelgate.errors import EngineError, EngineStartError
 
@@ -54,7 +54,7 @@ class AdapterProbe:
     def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return token ids of texts; see :class:`~pytest_modelgate.engines.probe.Probe`."""
         tokenizer = self._open()
-        return [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+        return [tuple(token_ids(tokenizer, text)) for text in texts]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each token, as the vocabulary writes it."""
@@ -104,12 +104,8 @@ class AdapterProbe:
     def _encode(self, conversation: Conversation, *, add_generation_prompt: bool) -> Encoded:
         tokenizer = self._open()
         try:
-            text = tokenizer.apply_chat_template(
-                [asdict(message) for message in conversation],
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-            )
-            return Encoded(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+            text = rendered(tokenizer, conversation, add_generation_prompt=add_generation_prompt)
+            return Encoded(text, tuple(token_ids(tokenizer, text)))
         except (TemplateError, TypeError, ValueError, EngineError) as error:
             return Encoded(error=f"the messages cannot be rendered and tokenised: {first_line(error)}")
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_modelgate.engines import EngineSettings, Result, host
+from pytest_modelgate.engines.gguf_prompt import encoded_text, rendered
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
-from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineDiedError, EngineError
 from pytest_modelgate.gguf_file import read_gguf_facts
-from pytest_modelgate.records import EngineInfo, Failure, FinishReason, Generation, Message, Request
+from pytest_modelgate.records import EngineInfo, Failure, FinishReason, Generation, Request
 from pytest_modelgate.truncation import fit_request
 
 __all__ = ["GgufEngine", "text_decoder"]
@@ -152,8 +152,8 @@ class GgufEngine:
             if not all(0 <= token < model.n_vocab for token in prompt):
                 raise EngineError(f"prompt_ids holds a token outside the vocabulary of {model.n_vocab}")
         else:
-            messages, dropped = fit_request(request, lambda text: len(model.tokenize(_encoded(text))))
-            prompt = model.tokenize(self._rendered(messages))
+            messages, dropped = fit_request(request, lambda text: len(model.tokenize(encoded_text(text))))
+            prompt = model.tokenize(encoded_text(rendered(self._facts, messages)))
         if not prompt:
             raise EngineError("the prompt is empty")
         if len(prompt) + request.max_tokens > model.n_ctx:
@@ -162,27 +162,6 @@ class GgufEngine:
                 f"together more than n_ctx {model.n_ctx}: raise n_ctx or shorten the case"
             )
         return prompt, dropped
-
-    def _rendered(self, messages: Sequence[Message]) -> bytes:
-        """Render messages with the file's template."""
-        if not self._facts.chat_template:
-            raise EngineError("the file holds no chat template (tokenizer.chat_template)")
-        text = render(
-            self._facts.chat_template,
-            messages,
-            bos_token=self._facts.bos_token,
-            eos_token=self._facts.eos_token,
-        )
-        return _encoded(text)
-
-
-def _encoded(text: str) -> bytes:
-    """Return what llama.cpp takes for ``text``."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise EngineError(f"the prompt holds the lone surrogate U+{code:04X}, which is no valid text") from None
 
 
 def text_decoder() -> codecs.IncrementalDecoder:

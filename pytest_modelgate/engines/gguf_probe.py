@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pytest_modelgate.engines import EngineSettings
+from pytest_modelgate.engines.gguf_prompt import encoded_text, rendered
 from pytest_modelgate.engines.llama import Entry, LlamaModel, Vocabulary
 from pytest_modelgate.engines.probe import Conversation, Encoded, ScoreRow, TokenizerFacts, turn_end
-from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineError
 from pytest_modelgate.gguf_file import read_gguf_facts
 
@@ -56,7 +56,7 @@ class GgufProbe:
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return token ids of texts; see :class:`~pytest_modelgate.engines.probe.Probe`."""
-        return [tuple(self._open().tokenize(text.encode("utf-8", "surrogatepass"))) for text in texts]
+        return [tuple(self._open().tokenize(encoded_text(text))) for text in texts]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each token, as the vocabulary writes it."""
@@ -92,18 +92,10 @@ class GgufProbe:
         return self._vocabulary
 
     def _encode(self, conversation: Conversation, *, add_generation_prompt: bool) -> Encoded:
-        if not self._file.chat_template:
-            return Encoded(error="the file holds no chat template (tokenizer.chat_template)")
         try:
-            text = render(
-                self._file.chat_template,
-                conversation,
-                bos_token=self._file.bos_token,
-                eos_token=self._file.eos_token,
-                add_generation_prompt=add_generation_prompt,
-            )
-            return Encoded(text, tuple(self._open().tokenize(text.encode())))
-        except (EngineError, UnicodeEncodeError) as error:
+            text = rendered(self._file, conversation, add_generation_prompt=add_generation_prompt)
+            return Encoded(text, tuple(self._open().tokenize(encoded_text(text))))
+        except EngineError as error:
             return Encoded(error=str(error))
 
 
