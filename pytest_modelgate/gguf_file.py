@@ -36,6 +36,21 @@ class TensorTypeUse:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """
+    Say where a tensor lies in its file and how it is stored.
+
+    ``dims``: the fastest first, as GGUF has them: a matrix of r rows and c columns is (c, r). ``offset``: bytes from the
+    start of the file.
+    """
+
+    dims: tuple[int, ...]
+    type: str
+    offset: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class GgufFacts:
     """
     Hold what the header of a GGUF says.
@@ -129,6 +144,34 @@ def read_gguf_values(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, _BadFileError) as error:
         raise SpecError(f"{path}: {error}") from None
+
+
+def read_gguf_tensors(path: Path) -> dict[str, TensorPlace]:
+    """
+    Return where each tensor of a GGUF, a model's or a LoRA's, lies in it, by name.
+
+    Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF, or is cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_magic(file.read(64))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                cursor = _Cursor(data)
+                n_tensors, n_values = cursor.unpack("QQ")
+                values = dict(_read_values(cursor, n_values))
+                tensors = list(_read_tensors(cursor, n_tensors))
+                start = _data_start(cursor, values)
+                size = cursor.size
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, _BadFileError) as error:
+        raise SpecError(f"{path}: {error}") from None
+    for tensor in tensors:
+        if (end := start + tensor.offset + tensor.n_bytes) > size:
+            raise SpecError(
+                f"{path}: the file is cut off: tensor {tensor.name!r} ends at byte {end}, the file at {size}"
+            )
+    return {one.name: TensorPlace(one.dims, one.type, start + one.offset, one.n_bytes) for one in tensors}
 
 
 def require_chat_template(facts: GgufFacts) -> str:
@@ -293,17 +336,22 @@ def _check_ends(cursor: _Cursor, values: dict[str, Any], tensors: list[_Tensor])
         raise _BadFileError("a LoRA adapter, not a model: merge it into its base first")
     if not tensors:
         raise _BadFileError("the file holds no tensors: it is a vocabulary only, not a model")
-    alignment = _value(values, "general.alignment", int)
-    alignment = 32 if alignment is None else alignment
-    if alignment < 1:
-        raise _BadFileError(f"the header is damaged: general.alignment is {alignment!r}")
-    start = -(-cursor.position // alignment) * alignment
+    start = _data_start(cursor, values)
     last = max(tensors, key=lambda tensor: tensor.offset + tensor.n_bytes)
     end = start + last.offset + last.n_bytes
     if end > cursor.size:
         raise _BadFileError(
             f"the file is cut off: tensor {last.name!r} ends at byte {end}, the file at byte {cursor.size}"
         )
+
+
+def _data_start(cursor: _Cursor, values: dict[str, Any]) -> int:
+    """Return where the tensors begin, in bytes, when everything before them has been read."""
+    alignment = _value(values, "general.alignment", int)
+    alignment = 32 if alignment is None else alignment
+    if alignment < 1:
+        raise _BadFileError(f"the header is damaged: general.alignment is {alignment!r}")
+    return -(-cursor.position // alignment) * alignment
 
 
 def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_Tensor]) -> GgufFacts:
