@@ -45,11 +45,15 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
         with deadline(JUDGE_SECONDS) if _may_hang(task) else contextlib.nullcontext():
             found = task.judge.judge(case, text)
             answer = task.judge.answer(case)
+            raw = _judge_raw(task, case, generation)
     except OutOfTimeError:
         return record_failure(case, target, Failure("judge", f"could not be judged in {JUDGE_SECONDS:g} s"))
     except EngineError as error:  # a judge that is asked over the network
         return record_failure(case, target, Failure("judge", str(error)))
     _check_schema(task, found)
+    if raw is not None:
+        _check_schema(task, raw)
+        found.scores["raw_schema"] = raw.scores.get("schema", 0.0)
     _check_common(task, case, generation, answer, found)
     for name, check in task.contracts.items():
         if reason := check_text(check, text, case):
@@ -103,6 +107,13 @@ def _about(case: Case, target: str) -> dict[str, Any]:
         "expected": case.expected,
         "has_expected": case.has_expected,
     }
+
+
+def _judge_raw(task: Task, case: Case, generation: Generation) -> Judgement | None:
+    """Judge what the model writes without its grammar; None where it had none, or the task has no schema."""
+    if generation.raw_text is None or not task.checks:
+        return None
+    return task.judge.judge(case, generation.raw_text)
 
 
 def _check_schema(task: Task, found: Judgement) -> None:

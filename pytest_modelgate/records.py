@@ -7,7 +7,7 @@ All of them cross process boundaries and become parts of the report, so each tur
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 Json: TypeAlias = dict[str, Any]
@@ -64,13 +64,40 @@ class InputSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """
+    Say how tokens are chosen (see :mod:`pytest_modelgate.engines.sampling`); the defaults are greedy decoding.
+
+    ``seed`` and ``top_p`` count where ``temperature`` is above 0. ``grammar``: in GBNF, which the answer must obey, None
+    for none.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repeat_penalty: float = 1.0
+    seed: int = 0
+    grammar: str | None = None
+
+    @property
+    def is_greedy(self) -> bool:
+        """Say whether the most probable token is always taken, with nothing in its way."""
+        return self.temperature == 0 and self.repeat_penalty == 1 and self.grammar is None
+
+    def without_grammar(self) -> GenerationSettings:
+        """Return the settings under which the model shows what it writes by itself."""
+        return replace(self, grammar=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """
     Ask an engine for one generation.
 
     ``key`` comes back with the answer. Exactly one of ``messages`` and ``prompt_ids`` is given; ``draft`` is a
-    guess of the answer that an engine may verify instead of decoding token by token. ``input_span``: what of the
+    guess of the answer that an engine may verify instead of decoding token by token, ``drafts`` are further ones, the
+    likeliest first. ``input_span``: what of the
     messages an engine with a tokenizer makes fit before it renders them; None where the task has no rule for it.
+    ``generation``: how tokens are chosen, None for greedy decoding.
     """
 
     key: str
@@ -79,6 +106,13 @@ class Request:
     prompt_ids: tuple[int, ...] | None = None
     draft: str | None = None
     input_span: InputSpan | None = None
+    generation: GenerationSettings | None = None
+    drafts: tuple[str, ...] = ()
+
+    @property
+    def all_drafts(self) -> tuple[str, ...]:
+        """Return every guess of the answer, each once, the likeliest first."""
+        return tuple(dict.fromkeys((*(() if self.draft is None else (self.draft,)), *self.drafts)))
 
     def to_json(self) -> Json:
         """Return the request as primitives."""
@@ -90,6 +124,7 @@ class Request:
         messages = data.get("messages")
         prompt_ids = data.get("prompt_ids")
         span = data.get("input_span")
+        generation = data.get("generation")
         return cls(
             key=data["key"],
             max_tokens=data["max_tokens"],
@@ -97,6 +132,8 @@ class Request:
             prompt_ids=None if prompt_ids is None else tuple(prompt_ids),
             draft=data.get("draft"),
             input_span=None if span is None else InputSpan(**span | {"rule": LongInput(**span["rule"])}),
+            generation=None if generation is None else GenerationSettings(**generation),
+            drafts=tuple(data.get("drafts", ())),
         )
 
 
@@ -109,7 +146,9 @@ class Generation:
     the two best logits) have one entry for each generated token, the end-of-generation token included; ``ends`` the
     number of characters of ``text`` up to and with each token, empty where the engine cannot tell.
     ``input_tokens_dropped``: by how many tokens the case's input was shortened to fit its task's rule. Times are seconds
-    from the moment the engine took the request up; ``ttft_s`` is the time to the first token.
+    from the moment the engine took the request up; ``ttft_s`` is the time to the first token. ``raw_text``: what the
+    model writes without the grammar that ``text`` was made to obey, None where there was no grammar. ``near_tie``: in a
+    batch a choice was too near to another, so the answer was generated alone.
     """
 
     text: str
@@ -123,6 +162,8 @@ class Generation:
     ttft_s: float = 0.0
     total_s: float = 0.0
     input_tokens_dropped: int = 0
+    raw_text: str | None = None
+    near_tie: bool = False
 
     def to_json(self) -> Json:
         """Return the generation as primitives."""
@@ -144,7 +185,8 @@ class Generation:
         for name in ("token_ids", "logprobs", "margins", "ends"):
             values[name] = tuple(values.get(name, ()))
         generation = cls(**values)
-        if not isinstance(generation.text, str) or generation.finish_reason not in _FINISH_REASONS:
+        texts = (generation.text, generation.raw_text or "")
+        if not all(isinstance(text, str) for text in texts) or generation.finish_reason not in _FINISH_REASONS:
             raise ValueError("text must be text, and finish_reason 'stop' or 'length'")
         counts = (
             generation.prompt_tokens,

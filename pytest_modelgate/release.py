@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from pytest_modelgate.machine import describe_machine
 from pytest_modelgate.nearest import did_you_mean
 from pytest_modelgate.parity import parity_gates
 from pytest_modelgate.quarantine import Quarantine, read_quarantine
-from pytest_modelgate.records import Request
+from pytest_modelgate.raw_validity import raw_validity_gates
+from pytest_modelgate.records import GenerationSettings, Request
 from pytest_modelgate.specs import TargetKind, TargetSpec
 from pytest_modelgate.targets import Target, prepare_target
 from pytest_modelgate.tasks import Task, load_tasks
@@ -121,7 +122,20 @@ class Release:
             self.gates_file.generation.max_tokens,
             messages=messages,
             input_span=task.input_span(case, messages),
+            generation=self._generation(task),
         )
+
+    def _generation(self, task: Task) -> GenerationSettings | None:
+        """Return how the tokens of a task's outputs are chosen, None for greedily."""
+        table = self.gates_file.generation
+        settings = GenerationSettings(
+            temperature=table.temperature,
+            top_p=table.top_p,
+            repeat_penalty=table.repeat_penalty,
+            seed=table.seed,
+            grammar=task.grammar,
+        )
+        return None if settings.is_greedy else settings
 
 
 def load_release(
@@ -149,6 +163,7 @@ def load_release(
     targets = (*(target for target in prepared if target.spec.role in answering), *references[:1])
     _check_controls(rules, targets)
     _check_long_inputs(rules, targets)
+    _check_generation(rules, prepared)
     if references and rules.gates:
         counting = [case for case in rules.cases if (case.suite, case.id) not in rules.quarantine.active]
         rules = replace(rules, gates=(*rules.gates, *parity_gates(rules.gates_file, rules.tasks, counting)))
@@ -180,6 +195,7 @@ def load_rules(gates_path: Path) -> Rules:
     quarantine = read_quarantine(gates_file, cases)
     counting = [case for case in cases if (case.suite, case.id) not in quarantine.active]
     gates = load_gates(gates_file, tasks, counting)
+    gates = (*gates, *raw_validity_gates(gates_file, tasks, counting))
     generation = gates_file.generation.model_dump()
     folder = gates_file.root / FOLDER
     baseline = load_baseline(folder, gates_path.name, tasks, cases, generation, describe_machine())
@@ -210,3 +226,19 @@ def _check_long_inputs(rules: Rules, targets: tuple[Target, ...]) -> None:
                     f"{rules.gates_file.where('tasks', name, 'long_input')} tokens {task.long_input.tokens} and max_tokens "
                     f"{max_tokens} leave no room for the prompt in n_ctx {n_ctx} of {target.id}: lower tokens or raise n_ctx"
                 )
+
+
+def _check_generation(rules: Rules, targets: Sequence[Target]) -> None:
+    """Find a target whose engine cannot decode as gates.toml says: what it answered would be another deployment's."""
+    where, table = rules.gates_file.where("generation"), rules.gates_file.generation
+    for target in targets:
+        if target.spec.kind == "endpoint" and not table.is_greedy:
+            raise GatesFileError(
+                f"{where} temperature, repeat_penalty and grammar are not supported for an endpoint ({target.id}); "
+                f"leave them out, and let its server decode greedily"
+            )
+        if target.spec.kind in {"adapter", "merged"} and table.grammar != "none":
+            raise GatesFileError(
+                f'{where} grammar = "{table.grammar}" is not supported for {target.id}, an {target.spec.kind} target: '
+                f"transformers has no grammars; give a GGUF, or leave grammar out"
+            )

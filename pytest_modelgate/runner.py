@@ -7,20 +7,32 @@ from collections.abc import Iterator, Sequence
 from pytest_modelgate.cases import Case
 from pytest_modelgate.engines import Engine, Result
 from pytest_modelgate.errors import EngineError
-from pytest_modelgate.identity import generation_key, messages_digest
+from pytest_modelgate.identity import digest, generation_key, messages_digest
 from pytest_modelgate.journal import Journal
 from pytest_modelgate.judgement import judge, record_failure
-from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Record, Request
+from pytest_modelgate.records import EngineInfo, Failure, Generation, GenerationSettings, Json, Record, Request
 from pytest_modelgate.release import Release
 from pytest_modelgate.targets import Target
-
-_GREEDY: Json = {"temperature": 0.0, "repeat_penalty": 1.0, "grammar": "none", "seed": 0}
-"""How every output is decoded so far."""
 
 
 def journal_key(identity: str, request: Request, repeat: int = 0) -> str:
     """Return what the journal keeps the generation of ``request`` by a target of ``identity`` under."""
-    return generation_key(identity, request, _GREEDY | {"repeat": repeat})
+    return generation_key(identity, request, _decoding(request) | {"repeat": repeat})
+
+
+def _decoding(request: Request) -> Json:
+    """Return what of the generation settings makes the answer to ``request`` what it is."""
+    settings = request.generation or GenerationSettings()
+    decoding: Json = {
+        "temperature": settings.temperature,
+        "repeat_penalty": settings.repeat_penalty,
+        "grammar": "none" if settings.grammar is None else digest(settings.grammar),
+        "seed": 0,
+    }
+    if settings.temperature == 0:
+        return decoding  # nothing is drawn
+    # Each case draws by numbers of its own: two that ask the same get different answers.
+    return decoding | {"seed": settings.seed, "top_p": settings.top_p, "case": request.key}
 
 
 class TargetRun:

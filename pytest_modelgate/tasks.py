@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_modelgate.cases import Case
 from pytest_modelgate.contracts.bounded import run_check
+from pytest_modelgate.contracts.grammar import load_grammar
 from pytest_modelgate.contracts.leak import LeakFinder
 from pytest_modelgate.contracts.pydantic_model import load_pydantic_check
 from pytest_modelgate.contracts.schema import ValueCheck, load_schema_check
@@ -33,7 +34,8 @@ class Task:
     Hold one job of the model.
 
     ``judge`` is its kind's. ``long_input``: the rule for inputs that are too long. ``checks``: named checks of the parsed output, empty where any JSON value will do.
-    ``contracts``: users' own checks of the output's text. ``rules``: digests of what decides whether an answer is
+    ``contracts``: users' own checks of the output's text. ``grammar``: in GBNF, which outputs are made to obey, None for none.
+    ``rules``: digests of what decides whether an answer is
     right, by name; two runs are comparable where they are equal.
     """
 
@@ -47,6 +49,7 @@ class Task:
     checks: dict[str, ValueCheck] = field(default_factory=dict)
     contracts: dict[str, TextCheck] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
+    grammar: str | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -116,6 +119,7 @@ def _load_task(gates_file: GatesFile, name: str, table: TaskTable) -> Task:
             files["schema"] = table.schema_
         if table.pydantic is not None:
             checks["pydantic"] = load_pydantic_check(table.pydantic, root, f"{where} pydantic")
+    grammar = _load_grammar(gates_file, table, where) if gates_file.generation.grammar == "schema" else None
     judge = make_kind(table, root, where)
     system = _read_text(root, table.system, f"{where} system")
     prompt = _read_text(root, table.prompt, f"{where} prompt")
@@ -145,7 +149,19 @@ def _load_task(gates_file: GatesFile, name: str, table: TaskTable) -> Task:
         checks=checks,
         contracts=contracts,
         rules=rules,
+        grammar=grammar,
     )
+
+
+def _load_grammar(gates_file: GatesFile, table: TaskTable, where: str) -> str | None:
+    """Return the grammar of a task's schema, None for a kind that has none."""
+    if not isinstance(table, JsonTaskTable):
+        if not any(isinstance(other, JsonTaskTable) for other in gates_file.tasks.values()):
+            raise GatesFileError(f'{gates_file.where("generation")} grammar = "schema": no task has a schema')
+        return None
+    if table.schema_ is None:
+        raise GatesFileError(f"{where} [generation] grammar = \"schema\" needs a schema file under 'schema'")
+    return load_grammar(gates_file.root / table.schema_, f"{where} schema: as a grammar")
 
 
 _RULES: dict[str, Any] = {

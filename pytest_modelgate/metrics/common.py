@@ -18,6 +18,12 @@ def schema_validity(record: Record) -> bool | None:
     return _flag(record, "schema")
 
 
+@share_of("raw_schema_validity", needs="schema")
+def raw_schema_validity(record: Record) -> bool | None:
+    """Tell whether what the model writes without a grammar passes its task's schema; that is the output where it had none."""
+    return _flag(record, "raw_schema" if "raw_schema" in record.scores else "schema")
+
+
 @share_of("contract_validity")
 def contract_validity(record: Record) -> bool:
     """Tell whether the output obeys every contract of its task."""

@@ -165,7 +165,7 @@ def test_unsafe_calls_need_an_unsafe_tool(project: Project, metric: str) -> None
             "version = 1\n[tasks.support]\n",
             "[tasks.support] key 'kind' is missing; valid are classification, extraction,",
         ),
-        ("version = 1\n[generation]\ntemperature = 0.7\n" + TASK, "temperature = 0.7 is not supported yet"),
+        ("version = 1\n[generation]\ntemperature = -1\n" + TASK, "[generation] temperature: input should be greater than"),
         (
             'version = 1\n[performance]\nsuite = "goldn"\n' + TASK,
             "[performance] suite: 'goldn' is unknown (did you mean 'golden'?)",
