@@ -32,17 +32,21 @@ class AdapterProbe:
         """Say what the tokenizer says of itself; loads no weights."""
         tokenizer = self._open()
         added = tokenizer.added_tokens_decoder
+        generation, config = self._configurations()
+        sizes = config.get_text_config()
         return TokenizerFacts(
             n_vocab=len(tokenizer),
             bos_id=tokenizer.bos_token_id,
             eos_id=tokenizer.eos_token_id,
             adds_bos=_adds(tokenizer, tokenizer.bos_token_id, 0),
             adds_eos=_adds(tokenizer, tokenizer.eos_token_id, -1),
-            stop_ids=tuple(sorted(stop_ids(*self._configurations(), tokenizer))),
+            stop_ids=tuple(sorted(stop_ids(generation, config, tokenizer))),
             turn_end_id=turn_end(self, frozenset(added)),
             template=tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None,
             special={token.content: number for number, token in added.items()},
             controls=tuple(number for number, token in added.items() if token.special),
+            n_rows=getattr(sizes, "vocab_size", None),
+            n_ctx_train=getattr(sizes, "max_position_embeddings", None),
         )
 
     def encode(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool = True) -> list[Encoded]:
@@ -96,10 +100,14 @@ class AdapterProbe:
         """Return the model's generation configuration, None where there is none, and its configuration."""
         from transformers import AutoConfig, GenerationConfig
 
-        config = AutoConfig.from_pretrained(self._files.model, local_files_only=True, trust_remote_code=False)
-        if not (self._files.model / "generation_config.json").is_file():
-            return None, config
-        return GenerationConfig.from_pretrained(self._files.model, local_files_only=True), config
+        folder = self._files.model
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            if not (folder / "generation_config.json").is_file():
+                return None, config
+            return GenerationConfig.from_pretrained(folder, local_files_only=True), config
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise EngineStartError(f"{folder}: its configuration cannot be read: {first_line(error)}") from error
 
     def _encode(self, conversation: Conversation, *, add_generation_prompt: bool) -> Encoded:
         tokenizer = self._open()

@@ -46,6 +46,7 @@ class GgufProbe:
             special={vocabulary.name(token): token for token in (*controls, *added)},
             controls=tuple(controls),
             warnings=vocabulary.load_warnings,
+            n_ctx_train=self._file.n_ctx_train,
         )
 
     def encode(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool = True) -> list[Encoded]:

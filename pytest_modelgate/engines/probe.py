@@ -27,7 +27,8 @@ class TokenizerFacts:
     ``special``: every token with a meaning of its own (control tokens, added tokens), its id by its text; ``controls``:
     those of them that never stand for text. ``stop_ids``: every token that ends a generation. ``turn_end_id``: the
     token that the chat template writes after an assistant's words, None where it writes none. ``adds_bos``: a BOS is
-    put in front of a text that has none. ``warnings``: what was said while it was loaded.
+    put in front of a text that has none. ``warnings``: what was said while it was loaded. ``n_rows``: the rows of the
+    embedding, ``n_ctx_train``: the tokens of the trained context, None where the model's configuration names none.
     """
 
     n_vocab: int
@@ -41,6 +42,8 @@ class TokenizerFacts:
     special: dict[str, int]
     controls: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    n_rows: int | None = None
+    n_ctx_train: int | None = None
 
     def to_json(self) -> Json:
         """Return the facts as primitives."""

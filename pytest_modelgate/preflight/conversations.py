@@ -38,7 +38,8 @@ SHAPES: dict[str, tuple[Message, ...]] = {
 CORPUS: tuple[str, ...] = (
     "",
     *("1234567890"[:length] for length in range(1, 11)),
-    *(" " * length + "x" for length in (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63, 64)),
+    *(" " * length + "x" for length in range(1, 65)),
+    " " * 64,
     "\t", "\t\tx", "a\tb", "\n", "\n\n\n", "\r\n", "a\r\nb", " \n \n ",
     "don't I'll we've THEY'RE it's",
     "Hello, world! How are you?",

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-from pytest_modelgate.engines import EngineSettings, probe_process
 from pytest_modelgate.engines.probe import Encoded, Probe, TokenizerFacts
 from pytest_modelgate.preflight.check import Artifact, Subject
 from pytest_modelgate.preflight.conversations import SHAPES
 from pytest_modelgate.records import Message
 
+__all__ = ["SHAPE", "Opener", "Probes", "Side"]
 
-def open_artifact(artifact: Artifact, settings: EngineSettings | None = None) -> Probe:
-    """Return a probe of a link of a chain; its process starts with its first use."""
-    kind = "gguf" if artifact.kind == "gguf" else "adapter"
-    return probe_process.open_probe(
-        kind,  # type: ignore[arg-type]  # one of the two
-        artifact.path,
-        base=artifact.base,
-        lora=artifact.lora,
-        settings=settings,
-    )
+SHAPE = "shape: "
+"""What the key of a conversation that is no case's begins with."""
+
+Opener = Callable[..., Probe]
+"""What makes a probe, as :func:`~pytest_modelgate.engines.probe_process.open_probe` does."""
+
+Turns = Sequence[Message]
 
 
 class Side:
-    """Hold what one link makes of the conversations, asked for once."""
+    """Hold what one link of the chain makes of the conversations; its process starts with the first question."""
 
-    def __init__(self, artifact: Artifact, conversations: dict[str, tuple[Message, ...]]) -> None:
-        self.artifact = artifact
-        self.probe = open_artifact(artifact)
+    def __init__(self, artifact: Artifact, conversations: Mapping[str, Turns], opener: Opener) -> None:
+        kind = "gguf" if artifact.kind == "gguf" else "adapter"
+        self.name = artifact.id
+        self.probe = opener(kind, artifact.path, base=artifact.base, lora=artifact.lora)
         self._conversations = conversations
 
     @cached_property
@@ -40,38 +37,45 @@ class Side:
 
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
-        """Return each conversation with the assistant's turn opened."""
+        """Return each conversation with the assistant's turn opened, by its key."""
         found = self.probe.encode(list(self._conversations.values()))
         return dict(zip(self._conversations, found, strict=True))
 
     @cached_property
-    def names(self) -> list[str]:
-        """Return the text of every token."""
+    def pieces(self) -> list[str]:
+        """Return the text of every token, as the vocabulary writes it."""
         return self.probe.pieces(range(self.facts.n_vocab))
+
+    def render(self, *conversations: Turns, add_generation_prompt: bool = True) -> list[Encoded]:
+        """Return a few more conversations."""
+        return self.probe.encode(conversations, add_generation_prompt=add_generation_prompt)
+
+    def special_text(self, token: int | None) -> str | None:
+        """Return the text of a token with a meaning of its own, None where it is none."""
+        return next((text for text, number in self.facts.special.items() if number == token), None)
+
+    @property
+    def bos_text(self) -> str | None:
+        """Return the text of the token that begins a text; None where it is an ordinary one, named by default alone."""
+        return self.special_text(self.facts.bos_id) if self.facts.bos_id in self.facts.controls else None
 
 
 class Probes:
-    """Hold the target's side and the reference's, if there is one."""
+    """
+    Hold the target's side, and the reference's if there is one.
 
-    def __init__(self, subject: Subject) -> None:
-        shapes = {f"shape: {name}": turns for name, turns in SHAPES.items()}
-        self.conversations: dict[str, tuple[Message, ...]] = {**shapes, **subject.prompts}
-        self.target = Side(subject.target, self.conversations)
+    ``conversations``: every case's messages by ``suite/id`` and the fixed shapes, whose keys begin with :data:`SHAPE`.
+    """
+
+    def __init__(self, subject: Subject, opener: Opener) -> None:
+        shapes = {f"{SHAPE}{name}": turns for name, turns in SHAPES.items()}
+        self.conversations: dict[str, Turns] = {**shapes, **subject.prompts}
+        self.target = Side(subject.target, self.conversations, opener)
         reference = subject.reference
-        self.reference = None if reference is None else Side(reference, self.conversations)
+        self.reference = None if reference is None else Side(reference, self.conversations, opener)
 
     def close(self) -> None:
         """End both probes."""
         for side in (self.target, self.reference):
             if side is not None:
                 side.probe.close()
-
-
-@contextmanager
-def open_stage(subject: Subject) -> Iterator[Probes]:
-    """Open what the stage's checks look at, for as long as they run."""
-    probes = Probes(subject)
-    try:
-        yield probes
-    finally:
-        probes.close()

@@ -5,109 +5,136 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pytest_modelgate.gguf_file import read_gguf_values
 from pytest_modelgate.preflight.check import Finding, Subject
 from pytest_modelgate.preflight.probes import Probes, Side
-from pytest_modelgate.preflight.token_ids import CONTROL
+from pytest_modelgate.preflight.vocabulary import CONTROL, token_types
+from pytest_modelgate.records import Message
 
-_ALARMING = {
-    "F02": re.compile(r"pre-tokenizer|GENERATION QUALITY", re.IGNORECASE),
-    "F04": re.compile(r"control-looking token|special_eo[sg]\w* is not in|EOG|eot", re.IGNORECASE),
-    "F08": re.compile(r"mismatch|missing.*token|token.*missing", re.IGNORECASE),
-}
-"""Warnings of llama.cpp's loader that stand for a broken export, by failure mode."""
+__all__ = ["bos", "end_of_turn"]
 
-
-def load_warnings(subject: Subject, probes: Probes) -> Iterator[Finding]:  # noqa: ARG001
-    """Read what llama.cpp says while it loads the vocabulary, and nobody sees."""
-    for line in probes.target.facts.warnings:
-        mode = next((mode for mode, pattern in _ALARMING.items() if pattern.search(line)), None)
-        yield Finding("warned" if mode is None else "failed", f"llama.cpp says: {line}", mode=mode)
-    yield Finding("passed", "llama.cpp warns of nothing")
+_USER_DEFINED = 4
+_NAMED = re.compile(r"<[|\uff5c][^<>]{1,40}[|\uff5c]>")
+"""How tokens are written that no text holds: ``<|im_end|>``."""
+_ANSWER = "modelgate-7f3a-answer"
+_TURNS = (Message("user", "Hello!"), Message("assistant", _ANSWER), Message("user", "And now?"))
 
 
 def end_of_turn(subject: Subject, probes: Probes) -> Iterator[Finding]:
     """Look whether the token that ended an answer in training ends it in the target."""
-    ours, reference = probes.target.facts, probes.reference
-    text = _end_text(reference or probes.target)
+    target, reference = probes.target, probes.reference
+    trained = reference or target
+    text = trained.special_text(trained.facts.turn_end_id)
     if text is None:
-        told = "the chat template writes no special token after an answer, so that nothing marks its end"
-        yield Finding("failed" if probes.target.facts.template else "not checked", told)
-        return
-    ids = probes.target.probe.tokenize([text])[0]
+        yield from _no_end(target, reference)
+    else:
+        yield from _end(subject, text, target, reference)
+    if reference is not None:
+        yield from _eos(target, reference)
+    if text is not None:
+        yield Finding("passed", f"{text!r} ends an answer, and a generation")
+
+
+def _end(subject: Subject, text: str, target: Side, reference: Side | None) -> Iterator[Finding]:
+    """Look at the token that the training's template writes after an answer."""
+    ids = target.probe.tokenize([text])[0]
     if len(ids) != 1:
-        yield Finding(
-            "failed", f"{text!r}, which ended answers in training, is {len(ids)} tokens here: it ends nothing"
-        )
+        yield Finding("failed", f"{text!r}, which ends an answer, is {len(ids)} tokens here, so that it ends nothing")
         return
     (end,) = ids
-    if end not in ours.stop_ids:
-        stops = ", ".join(repr(name) for name in probes.target.probe.pieces(ours.stop_ids)) or "nothing"
+    if end not in target.facts.stop_ids:
+        stops = ", ".join(repr(piece) for piece in target.probe.pieces(target.facts.stop_ids)) or "nothing"
         yield Finding("failed", f"{text!r}, which ends an answer, does not end a generation; what does: {stops}")
-    yield from _header(subject, end, text)
+    is_control = reference is None or reference.facts.special[text] in reference.facts.controls
+    types = token_types(subject)[end : end + 1]
+    if types and types[0] not in ({CONTROL} if is_control else {CONTROL, _USER_DEFINED}):
+        told = f"{text!r}, which ends an answer, is not marked as a control token (type {types[0]})"
+        yield Finding("failed", f"{told}: llama.cpp mends it by its name, other programs write it into the answer")
+    own = target.special_text(target.facts.turn_end_id)
+    if reference is not None and target.facts.template and own != text:
+        yield Finding("failed", f"its own template ends an answer with {own!r}, the reference's with {text!r}")
+
+
+def _no_end(target: Side, reference: Side | None) -> Iterator[Finding]:
+    """Look at a template that writes no special token after the last answer: some leave it to the next turn."""
     if reference is not None:
-        own = _end_text(probes.target)
-        if own != text:
-            yield Finding("failed", f"its own template ends an answer with {own!r}, the reference's with {text!r}")
-        yield from _eos(probes.target, reference)
-    yield Finding("passed", f"{text!r} ends an answer, and a generation")
-
-
-def bos(subject: Subject, probes: Probes) -> Iterator[Finding]:  # noqa: ARG001
-    """Count the BOS in front of prompts, as this project and as other programs make them."""
-    ours = _leading(probes.target)
-    if ours > 1:
-        yield Finding("failed", f"prompts begin with {ours} BOS tokens")
-    if probes.reference is None:
-        yield Finding("passed", f"prompts begin with {ours} BOS")
+        told = "the reference's template writes no special token after an answer"
+        yield Finding("warned", f"{told}: what ends one in training could not be looked at")
         return
-    theirs = _leading(probes.reference)
-    if ours != theirs:
-        yield Finding("failed", f"prompts begin with {ours} BOS, the reference's with {theirs}")
-    added, known = probes.target.facts.adds_bos, probes.reference.facts.adds_bos
-    if added and not known:
-        told = "add_bos is on, though the reference's tokenizer adds none"
-        yield Finding("failed", f"{told}: programs that obey it put a BOS in front of every prompt")
-    if known and not added and not theirs:
-        yield Finding("warned", "the reference's tokenizer adds a BOS to a text, the file says that none is added")
-    yield Finding("passed", f"prompts begin with {ours} BOS on both sides")
-
-
-def _header(subject: Subject, end: int, text: str) -> Iterator[Finding]:
-    """Look at what the file itself says: llama.cpp mends well-known names when it loads them, others do not."""
-    if subject.target.kind != "gguf":
+    if not target.facts.template:
+        yield Finding("not checked", "there is no chat template, see chat_template")
         return
-    values = read_gguf_values(subject.target.path)
-    types = values.get("tokenizer.ggml.token_type", [])
-    if end < len(types) and types[end] != CONTROL:
-        yield Finding("failed", f"{text!r} is marked as ordinary text (type {types[end]}): only its name saves it here")
+    last, encoded = target.render(_TURNS[:2], _TURNS, add_generation_prompt=False)
+    if named := _NAMED.match(last.text.rpartition(_ANSWER)[2].strip()):
+        count = len(target.probe.tokenize([named[0]])[0])
+        told = (
+            f"the chat template ends an answer with {named[0]!r}, which is {count} tokens here, so that it ends nothing"
+        )
+        yield Finding("failed", told)
+        return
+    rest = target.probe.tokenize([encoded.text.rpartition(_ANSWER)[2]])[0]
+    following = next((token for token in rest if target.special_text(token) is not None), None)
+    if following in target.facts.stop_ids:
+        yield Finding("passed", f"{target.special_text(following)!r}, which follows an answer, ends a generation")
+        return
+    told = "the chat template writes no token after an answer that ends a generation"
+    yield Finding("warned", f"{told}: only a training that added one itself has taught the model to stop")
 
 
 def _eos(target: Side, reference: Side) -> Iterator[Finding]:
-    """Compare the token that ends a text."""
-    ours, theirs = _name(target, target.facts.eos_id), _name(reference, reference.facts.eos_id)
-    stops = {_name(reference, token) for token in reference.facts.stop_ids}
-    if ours != theirs and ours not in stops:
-        yield Finding("failed", f"EOS is {ours!r}, the reference's is {theirs!r}")
+    """Compare what else ends a generation."""
+    ours, theirs = (side.special_text(side.facts.eos_id) for side in (target, reference))
+    stops = [reference.special_text(token) for token in reference.facts.stop_ids]
+    if ours != theirs and (ours is None or ours not in stops):
+        shown = ours if ours is not None or target.facts.eos_id is None else _piece(target, target.facts.eos_id)
+        yield Finding("failed", f"EOS is {shown!r}, the reference's {theirs!r}")
+    own = {target.special_text(token) for token in target.facts.stop_ids}
+    if lost := [text for text in stops if text is not None and text not in own]:
+        yield Finding("warned", f"the reference also stops at {', '.join(map(repr, lost))}, the file does not")
 
 
-def _end_text(side: Side) -> str | None:
-    """Return the text of the token that its template writes after an answer."""
-    return _name(side, side.facts.turn_end_id)
-
-
-def _name(side: Side, token: int | None) -> str | None:
-    """Return a special token's text."""
-    return next((text for text, index in side.facts.special.items() if index == token), None)
+def bos(subject: Subject, probes: Probes) -> Iterator[Finding]:  # noqa: ARG001
+    """Count the BOS in front of prompts: as this gate makes them, and as a program does that lets llama.cpp add one."""
+    target, reference = probes.target, probes.reference
+    ours = _leading(target)
+    if ours > 1:
+        yield Finding("failed", f"prompts begin with {_tokens(ours)}")
+    if reference is None:
+        if target.facts.adds_bos:
+            told = "the file has a BOS put in front of every prompt (add_bos_token)"
+            what = f"whose template writes {ours} already" if ours else "which its template does not write"
+            yield Finding("warned", f"{told}, {what}: look how many the program that serves it makes")
+        yield Finding("passed", f"prompts begin with {_tokens(ours)}")
+        return
+    theirs = _leading(reference)
+    if ours != theirs:
+        yield Finding("failed", f"prompts begin with {_tokens(ours)}, the reference's with {theirs}")
+    for what, added, known in (
+        ("BOS put in front of every prompt (add_bos_token)", target.facts.adds_bos, reference.facts.adds_bos),
+        ("EOS put behind every prompt (add_eos_token)", target.facts.adds_eos, reference.facts.adds_eos),
+    ):
+        if added and not known:
+            yield Finding("failed", f"the file has a {what}, the reference's tokenizer adds none")
+    if reference.facts.adds_bos and not target.facts.adds_bos and not theirs:
+        yield Finding("warned", "the reference's tokenizer puts a BOS in front of a text, the file says that none is")
+    also = "; add_bos_token would put one more, on both sides" if ours and target.facts.adds_bos else ""
+    yield Finding("passed", f"prompts begin with {_tokens(ours)} on both sides{also}")
 
 
 def _leading(side: Side) -> int:
     """Return how many BOS the prompts begin with; the most that any has."""
     bos_id = side.facts.bos_id
-    if bos_id not in side.facts.controls:
+    if side.bos_text is None:
         return 0
-    most = 0
+    counts = [0]
     for encoded in side.encoded.values():
-        count = next((i for i, token in enumerate(encoded.ids) if token != bos_id), len(encoded.ids))
-        most = max(most, count)
-    return most
+        others = (place for place, token in enumerate(encoded.ids) if token != bos_id)
+        counts.append(next(others, len(encoded.ids)))
+    return max(counts)
+
+
+def _piece(side: Side, token: int) -> str:
+    return side.probe.pieces([token])[0]
+
+
+def _tokens(count: int) -> str:
+    return "no BOS" if count == 0 else "1 BOS" if count == 1 else f"{count} BOS"
