@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pytest_modelgate import statistics
 from pytest_modelgate.metrics.measurement import NOTHING, Measurement, share
 from pytest_modelgate.metrics.registry import metric
 from pytest_modelgate.records import Record
@@ -52,6 +53,27 @@ def beneficial_flips(pairs: Pairs) -> Measurement:
 def harmful_flip_rate(pairs: Pairs) -> Measurement:
     """Return the share of cases that the reference gets right and the target does not."""
     return _share(pairs, is_harmful)
+
+
+@metric("reference_loss", source="reference", better="lower")
+def reference_loss(pairs: Pairs) -> Measurement:
+    """
+    Return how many more cases the reference gets right than the target, as a share of all; below 0: fewer.
+
+    Flips that go both ways are churn, not harm. The bounds are Tango's on the discordant pairs, by groups.
+    """
+    if not pairs:
+        return NOTHING
+    harmed = sum(is_harmful(ours, theirs) for ours, theirs in pairs)
+    helped = sum(is_harmful(theirs, ours) for ours, theirs in pairs)
+    n = len(pairs)
+    worth = min(1.0, statistics.effective_n([ours.group for ours, _ in pairs]) / n)
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        low, high = statistics.paired_bounds(harmed * worth, helped * worth, n * worth, confidence)
+        return -high, -low
+
+    return Measurement((harmed - helped) / n, n, bounds(0.975), bounds)
 
 
 @metric("output_agreement", source="reference")
