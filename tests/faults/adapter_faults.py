@@ -40,7 +40,7 @@ def other_task(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 def stale_run(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Ship the file of the previous run, under the name that this one's has."""
     found = merged(good.base_weights, CANDIDATES / "previous-run")
-    return good.broken(good.exported(folder, found), "F25", manifest=good.manifest)
+    return good.broken(good.exported(folder, found), "F25", "F11", manifest=good.manifest)
 
 
 def rslora_as_lora(good: GoodCandidate, folder: Path) -> BrokenCandidate:

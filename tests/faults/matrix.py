@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,7 +29,7 @@ class Row:
     """
     Hold what was seen of a fault.
 
-    ``by``: the checks that failed, in their order. ``attributed``: the likeliest cause is the planted one.
+    ``by``: the checks that failed, in their order, and gates. ``attributed``: the likeliest cause is the planted one.
     ``answers_changed``: the file answers golden cases otherwise than the good candidate, or not at all.
     """
 
@@ -65,11 +65,23 @@ def checked(good: GoodCandidate, broken: BrokenCandidate, given: Given) -> list[
     return list(run_preflight(subject(good, broken, given), STAGES))
 
 
-def row(fault: str, given: Given, broken: BrokenCandidate, results: Sequence[CheckResult], *, changed: bool) -> Row:
-    """Return what the checks made of a fault."""
+def row(  # noqa: PLR0913  (what a row is made of)
+    fault: str,
+    given: Given,
+    broken: BrokenCandidate,
+    results: Sequence[CheckResult],
+    gates: Collection[str] = (),
+    *,
+    changed: bool,
+) -> Row:
+    """Return what the checks made of a fault; ``gates``: metrics of the gates that failed where the candidate was gated."""
     cause = likeliest_cause(results)
     failed = tuple(one.check for one in results if one.outcome == "failed")
-    return Row(fault, given, bool(failed), failed, cause is not None and cause.mode in broken.modes, changed)
+    # A gate on what a model writes without the grammar stands for one failure mode alone.
+    hidden = {"F28"} if set(gates) == {"raw_schema_validity"} else set()
+    named = broken.modes & (hidden if cause is None else {cause.mode})
+    by = (*failed, *(f"gate {metric}" for metric in sorted(gates)))
+    return Row(fault, given, bool(by), by, bool(named), changed)
 
 
 def answers(good: GoodCandidate, gguf: Path, lora: Path | None = None) -> dict[str, str]:

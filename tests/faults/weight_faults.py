@@ -16,7 +16,7 @@ EMBEDDING, START_OF_TURN = "token_embd.weight", 1
 
 def embedding_zeroed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Zero the embedding, which is the output layer too."""
-    return good.broken(good.exported(folder, _with(good, EMBEDDING, np.zeros_like)), "F16")
+    return good.broken(good.exported(folder, _with(good, EMBEDDING, np.zeros_like)), "F16", "F10")
 
 
 def layer_zeroed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
