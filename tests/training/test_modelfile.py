@@ -16,14 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelgate_training.errors import StageError
 from modelgate_training.export import modelfile
-from modelgate_training.export.chat_families import CONVERSATIONS, Form, as_ollama_gives, translate
-from modelgate_training.export.go_template import GoTemplateError, render_go
 from modelgate_training.export.modelfile import write_modelfile
-from modelgate_training.export.vocabulary import Vocabulary, read_vocabulary
+from modelgate_training.export.vocabulary import read_vocabulary
 from modelgate_training.tuning.tokenizer import CHATML
 
 from pytest_modelgate.engines.llama import LlamaModel
 from pytest_modelgate.engines.template import render
+from pytest_modelgate.modelfile.chat_families import CONVERSATIONS, Form, translate
+from pytest_modelgate.modelfile.go_template import GoTemplateError, render_go
+from pytest_modelgate.modelfile.ollama import ollama_prompt
+from pytest_modelgate.modelfile.vocabulary import Vocabulary
 from pytest_modelgate.records import Message
 from pytest_modelgate.tables import GenerationTable
 from tests.training.support_model import SUPPORT
@@ -121,7 +123,7 @@ def test_its_template_writes_what_the_gate_s_prompt_is(gguf: Path) -> None:
     template = parse((gguf.parent / "Modelfile").read_text(encoding="utf-8"))["TEMPLATE"]
     for line in (SUPPORT / "train.jsonl").read_text(encoding="utf-8").splitlines()[::500]:
         talk = (Message("system", "Label it."), Message("user", json.loads(line)["input"]))
-        assert render_go(template, as_ollama_gives(talk)) == render(CHATML, talk, bos_token=None, eos_token=None)
+        assert ollama_prompt(template, talk) == render(CHATML, talk, bos_token=None, eos_token=None)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_a_form_writes_any_conversation(said: list[str], system: str | None) -> 
     for template in (CHATML, DEFAULT):
         form = translate(template, None, None, NO_BOS)
         assert isinstance(form, Form)
-        assert render_go(form.template, as_ollama_gives(talk)) == render(template, talk, bos_token=None, eos_token=None)
+        assert ollama_prompt(form.template, talk) == render(template, talk, bos_token=None, eos_token=None)
 
 
 # --- Go ----------------------------------------------------------------------------------------------------------
@@ -281,6 +283,15 @@ def test_a_form_writes_any_conversation(said: list[str], system: str | None) -> 
         ('{{ if ne (index .List 1).Name "two" }}no{{ else }}yes{{ end }}', "yes"),
         ("{{ if .Empty }}no{{ end }}", ""),
         ("{{ range .None }}no{{ end }}", ""),
+        ("a \n {{- .Name -}} \n b", "aNb"),
+        ("a{{/* {{ no }} */}}b{{- /* nothing */ -}} c", "abc"),
+        ("{{ if .Empty }}1{{ else if .Name }}2{{ else }}3{{ end }}", "2"),
+        ("{{ if or .Empty .Name }}yes{{ end }}{{ if and .Name .Empty }}no{{ end }}", "yes"),
+        (
+            "{{ range $i, $_ := .List }}{{ $last := eq (len (slice $.List $i)) 1 }}{{ if $last }}{{ .Name }}{{ end }}{{ end }}",
+            "two",
+        ),
+        ("{{ if gt (len .Name) 0 }}{{ `a\\n` }}{{ eq 1 2 1 }}{{ end }}", "a\\ntrue"),
     ],
 )
 def test_go_s_constructs(template: str, written: str) -> None:
@@ -297,7 +308,7 @@ def test_go_s_constructs(template: str, written: str) -> None:
         "{{ if .Name }}",
         "{{ end }}",
         "{{ range .Name",
-        "{{- .Name }}",
+        "{{-.Name }}",
         "{{ .Name | len }}",
         "{{ with .Name }}{{ end }}",
         "{{ if eq .Name }}{{ end }}",

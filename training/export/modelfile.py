@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_modelgate.identity import hash_file
+from pytest_modelgate.modelfile.chat_families import SYSTEM_BLANKS, SYSTEM_GIVEN, Form, translate
 
-from .chat_families import SYSTEM_BLANKS, SYSTEM_GIVEN, Form, translate
 from .gguf import read_facts
 from .vocabulary import read_vocabulary
 

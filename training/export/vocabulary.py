@@ -6,24 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_modelgate.modelfile.vocabulary import Vocabulary
+
 from ..errors import StageError
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """
-    Hold what llama.cpp says of a vocabulary.
-
-    ``ends``: texts of the tokens that end a generation, by id. ``adds_bos``: it begins a text with BOS by itself. ``bos``:
-    the text of the token that it takes for BOS, some default where the file names none; None where there is none.
-    """
-
-    ends: tuple[str, ...]
-    adds_bos: bool
-    bos: str | None
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

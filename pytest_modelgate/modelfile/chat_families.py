@@ -8,15 +8,16 @@ any, is found by rendering fixed conversations both ways and comparing the lette
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.errors import EngineError
+from pytest_modelgate.modelfile.ollama import ollama_prompt
+from pytest_modelgate.modelfile.vocabulary import Vocabulary
 from pytest_modelgate.records import Message
 
-from .go_template import render_go
-from .vocabulary import Vocabulary
+__all__ = ["CONVERSATIONS", "DoubtError", "Form", "own_prompt", "translate", "trimmed"]
 
 _LEAST = 6  # conversations that must come out the same
 
@@ -95,8 +96,8 @@ def translate(template: str, bos: str | None, eos: str | None, vocabulary: Vocab
     if re.search(r"strftime|date_string", template):
         return "its chat template writes the date, which a Modelfile cannot"
     try:
-        written = {name: _written(template, talk, bos, eos, vocabulary) for name, talk in CONVERSATIONS.items()}
-    except _DoubtError as doubt:
+        written = {name: own_prompt(template, talk, bos, eos, vocabulary) for name, talk in CONVERSATIONS.items()}
+    except DoubtError as doubt:
         return str(doubt)
     for family, go, end in _families(written["a question"]):
         prefix = bos if bos is not None and not vocabulary.adds_bos and _begins(written, bos) else ""
@@ -105,12 +106,18 @@ def translate(template: str, bos: str | None, eos: str | None, vocabulary: Vocab
     return "its chat template is none of those whose Go form is known (ChatML, Llama-3, Gemma)"
 
 
-class _DoubtError(Exception):
-    """Carry why a template is not translated."""
+class DoubtError(Exception):
+    """Carry why nobody can say what a runtime is to write."""
 
 
-def _written(template: str, talk: Conversation, bos: str | None, eos: str | None, vocabulary: Vocabulary) -> str | None:
-    """Return what a runtime is to write for a conversation, None where the template refuses it."""
+def own_prompt(
+    template: str, talk: Conversation, bos: str | None, eos: str | None, vocabulary: Vocabulary
+) -> str | None:
+    """
+    Return what a runtime is to write for a conversation, None where the model's own ``template`` refuses it.
+
+    Where llama.cpp writes a BOS by itself it is left out; raises :class:`DoubtError` where that does not add up.
+    """
     try:
         text = render(template, talk, bos_token=bos, eos_token=eos)
     except EngineError:
@@ -118,7 +125,7 @@ def _written(template: str, talk: Conversation, bos: str | None, eos: str | None
     if not vocabulary.adds_bos:
         return text
     if bos is None or not text.startswith(bos) or text.startswith(bos + bos):
-        raise _DoubtError("llama.cpp begins its texts with a BOS, and its chat template does not begin with one")
+        raise DoubtError("llama.cpp begins its texts with a BOS, and its chat template does not begin with one")
     return text.removeprefix(bos)
 
 
@@ -144,23 +151,15 @@ def _compare(family: str, go: str, end: str, written: dict[str, str | None]) -> 
         talk = CONVERSATIONS[name]
         if wanted is None:
             refused.append(name)
-        elif render_go(go, as_ollama_gives(talk)) == wanted:
+        elif ollama_prompt(go, talk) == wanted:
             verified.append(name)
-        elif render_go(go, as_ollama_gives(_trimmed(talk))) == wanted:
+        elif ollama_prompt(go, trimmed(talk)) == wanted:
             trims = True
         else:
             return None
     return Form(family, go, end, tuple(verified), tuple(refused), trims) if len(verified) >= _LEAST else None
 
 
-def as_ollama_gives(talk: Sequence[Message]) -> dict[str, object]:
-    """Return a conversation as Ollama gives it to a template: all messages, and the system texts once more."""
-    return {
-        "Messages": [{"Role": turn.role, "Content": turn.content} for turn in talk],
-        "System": "\n\n".join(turn.content for turn in talk if turn.role == "system"),
-    }
-
-
-def _trimmed(talk: Conversation) -> Conversation:
+def trimmed(talk: Conversation) -> Conversation:
     """Return a conversation without white space at the ends of its messages."""
     return tuple(Message(turn.role, turn.content.strip()) for turn in talk)
