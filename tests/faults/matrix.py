@@ -65,7 +65,7 @@ def checked(good: GoodCandidate, broken: BrokenCandidate, given: Given) -> list[
     return list(run_preflight(subject(good, broken, given), STAGES))
 
 
-def row(  # noqa: PLR0913  (what a row is made of)
+def row(
     fault: str,
     given: Given,
     broken: BrokenCandidate,
