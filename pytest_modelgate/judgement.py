@@ -51,9 +51,8 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
     except EngineError as error:  # a judge that is asked over the network
         return record_failure(case, target, Failure("judge", str(error)))
     _check_schema(task, found)
-    if raw is not None:
-        _check_schema(task, raw)
-        found.scores["raw_schema"] = raw.scores.get("schema", 0.0)
+    if task.grammar is not None:
+        found.scores["raw_schema"] = _raw_schema(task, raw)
     _check_common(task, case, generation, answer, found)
     for name, check in task.contracts.items():
         if reason := check_text(check, text, case):
@@ -110,10 +109,18 @@ def _about(case: Case, target: str) -> dict[str, Any]:
 
 
 def _judge_raw(task: Task, case: Case, generation: Generation) -> Judgement | None:
-    """Judge what the model writes without its grammar; None where it had none, or the task has no schema."""
-    if generation.raw_text is None or not task.checks:
+    """Judge what the model writes without its task's grammar; None where that is not known."""
+    if task.grammar is None or generation.raw_text is None:
         return None
     return task.judge.judge(case, generation.raw_text)
+
+
+def _raw_schema(task: Task, raw: Judgement | None) -> float:
+    """Say whether what the model writes without a grammar passes the schema; what is not known does not."""
+    if raw is None:
+        return 0.0
+    _check_schema(task, raw)
+    return raw.scores["schema"]
 
 
 def _check_schema(task: Task, found: Judgement) -> None:

@@ -25,6 +25,7 @@ from pytest_modelgate.engines.adapter_files import (
     resolve_base,
 )
 from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, first_line
+from pytest_modelgate.engines.sampling import Chooser
 from pytest_modelgate.errors import EngineStartError
 from pytest_modelgate.records import EngineInfo, Failure, Json, Request
 
@@ -55,7 +56,7 @@ _ADAPTER_FACTS = (
 
 class AdapterEngine:
     """
-    Decode greedily with transformers, in batches where that gives what one-by-one decoding gives.
+    Decode with transformers, in batches where that gives what one-by-one decoding gives.
 
     The target is loaded by the first :meth:`describe` or :meth:`generate`. Cases are batched by prompt length, so
     results come in another order than the requests. A generation's times are seconds from the moment its batch was
@@ -83,7 +84,9 @@ class AdapterEngine:
         ready: list[tuple[Request, Prompt]] = []
         for request in requests:
             prompt = model.encode(request)
-            if isinstance(prompt, Failure):
+            if request.generation is not None and request.generation.grammar is not None:
+                yield request.key, Failure("refused", "a grammar is not supported for transformers; give a GGUF")
+            elif isinstance(prompt, Failure):
                 yield request.key, prompt
             else:
                 ready.append((request, prompt))
@@ -92,7 +95,11 @@ class AdapterEngine:
             batch = ready[start : start + self._batch_size]
             for request, _ in batch:
                 self.on_started(request.key)
-            rows = model.decode([prompt.ids for _, prompt in batch], [request.max_tokens for request, _ in batch])
+            rows = model.decode(
+                [prompt.ids for _, prompt in batch],
+                [request.max_tokens for request, _ in batch],
+                [_chooser(request) for request, _ in batch],
+            )
             for (request, prompt), row in zip(batch, rows, strict=True):
                 yield request.key, model.result(prompt, row)
 
@@ -113,6 +120,11 @@ class AdapterEngine:
             self._batch_size, self._facts["batching"] = _choose_batch_size(model, self._settings.batch_size)
             self._model = model
         return self._model
+
+
+def _chooser(request: Request) -> Chooser | None:
+    """Return what chooses the tokens of an answer, None for greedily."""
+    return None if request.generation is None else Chooser(request.generation, request.key)
 
 
 def _choose_batch_size(model: LoadedModel, batch_size: int) -> tuple[int, str]:

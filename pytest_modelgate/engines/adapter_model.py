@@ -1,5 +1,5 @@
 """
-Hold a loaded transformers model and decode with it, greedily.
+Hold a loaded transformers model and decode with it.
 
 The loop is our own: what ``generation_config.json`` says about sampling and penalties has no influence, and
 log-probabilities and margins come from the very logits that chose the token.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
+from pytest_modelgate.engines.sampling import Chooser
 from pytest_modelgate.errors import EngineError, InputTooLongError
 from pytest_modelgate.records import Failure, FinishReason, Generation, Message, Request
 from pytest_modelgate.truncation import fit_request
@@ -34,9 +35,14 @@ class Prompt:
 
 @dataclass(slots=True)
 class Row:
-    """Hold one case's answer while it grows; ``finish_reason`` is None until it is complete."""
+    """
+    Hold one case's answer while it grows; ``finish_reason`` is None until it is complete.
+
+    ``chooser``: chooses its tokens, None for greedily.
+    """
 
     max_tokens: int
+    chooser: Chooser | None = None
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
@@ -110,12 +116,22 @@ class LoadedModel:
             ids = self._ids(text)
         return ids[-max(self.limit - steps, 1) :]
 
-    def decode(self, prompts: Sequence[Sequence[int]], max_tokens: Sequence[int]) -> list[Row]:
-        """Decode one batch greedily; prompts are padded on the left so that all rows grow at the same place."""
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_tokens: Sequence[int],
+        choosers: Sequence[Chooser | None] | None = None,
+    ) -> list[Row]:
+        """
+        Decode one batch; prompts are padded on the left so that all rows grow at the same place.
+
+        ``choosers``: of each row, None for greedily.
+        """
         import torch
 
         started = time.perf_counter()
-        rows = [Row(limit) for limit in max_tokens]
+        choosers = choosers or [None] * len(prompts)
+        rows = [Row(limit, chooser) for limit, chooser in zip(max_tokens, choosers, strict=True)]
         pads = [max(map(len, prompts)) - len(prompt) for prompt in prompts]
         ids = self._tensor([[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
         mask = self._tensor([[0] * pad + [1] * len(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
@@ -185,7 +201,7 @@ class LoadedModel:
         return f"{too_long} n_ctx {self.n_ctx}: raise n_ctx or shorten the case"
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor, started: float) -> torch.Tensor:
-        """Append each open row's best token and return the tokens as the next input."""
+        """Append each open row's next token, greedily the best, and return the tokens as the next input."""
         chosen = logits.argmax(-1, keepdim=True)
         best, second = logits.topk(2).values.unbind(-1)
         numbers = zip(
@@ -196,8 +212,13 @@ class LoadedModel:
             strict=True,
         )
         elapsed_s = time.perf_counter() - started
-        for row, (token, logprob, margin, is_finite) in zip(rows, numbers, strict=True):
-            if row.is_open and is_finite:
+        for place, (row, (token, logprob, margin, is_finite)) in enumerate(zip(rows, numbers, strict=True)):
+            if row.is_open and is_finite and row.chooser is not None:
+                choice = row.chooser.choose(logits[place].cpu().numpy())
+                row.chooser.accept(choice.token)
+                row.take(*choice, elapsed_s, is_stop=choice.token in self.stop_ids)
+                chosen[place] = choice.token
+            elif row.is_open and is_finite:
                 row.take(token, logprob, margin, elapsed_s, is_stop=token in self.stop_ids)
             elif row.is_open:
                 row.is_degenerate = True

@@ -16,6 +16,7 @@ from pytest_modelgate.report.escape import code, markdown
 from pytest_modelgate.report.misses import worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.report.raw_validity import raw_validity_text
 from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
     accepted_text,
@@ -102,9 +103,11 @@ def _gates(gates: Sequence[GateResult]) -> Iterator[str]:
 
 
 def _cuts(outcome: RunOutcome) -> Iterator[str]:
-    """Yield how many inputs no model was shown whole."""
+    """Yield how many inputs no model was shown whole, and what a grammar hides."""
     cuts = {target.id: cuts_text(outcome, target.id) for target in outcome.release.targets}
     yield from _listed(f"inputs cut for {code(target)}: {text}" for target, text in cuts.items() if text)
+    raw = {target.id: raw_validity_text(outcome, target.id) for target in outcome.release.targets}
+    yield from _listed(f"{code(target)} passes its schema: {text}" for target, text in raw.items() if text)
 
 
 def _arms(arms: Sequence[Arm]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pytest_modelgate.report.misses import describe_miss, worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
 from pytest_modelgate.report.preflight import check_lines
+from pytest_modelgate.report.raw_validity import raw_validity_text
 from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
     accepted_text,
@@ -127,6 +128,8 @@ def _target_lines(outcome: RunOutcome) -> Iterator[Line]:
         yield _cases_line(outcome, target), ""
         if cuts := cuts_text(outcome, target.id):
             yield f"  inputs cut: {cuts}", ""
+        if validity := raw_validity_text(outcome, target.id):
+            yield f"  passes its schema: {validity}", ""
         found = errors.get(target.id)
         if found is None or not found.missed:
             continue
