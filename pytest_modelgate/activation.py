@@ -12,6 +12,7 @@ from pytest_modelgate.controller import Controller
 from pytest_modelgate.errors import ConfigurationError
 from pytest_modelgate.options import Settings, read_settings
 from pytest_modelgate.preflight.release import check_table
+from pytest_modelgate.progress import ProgressLine
 from pytest_modelgate.release import Release, load_release, load_rules
 from pytest_modelgate.report.files import clear_old_report, prepare_folder
 from pytest_modelgate.specs import parse_specs
@@ -51,7 +52,10 @@ def activate(config: pytest.Config) -> None:
     _choose_what_to_collect(config, release)
     for suite in release.gates_file.suites:
         config.addinivalue_line("markers", f"{suite}: a case of the {suite} suite")
-    config.pluginmanager.register(Collector(release, settings), "modelgate-collector")
+    line = None if xdist.is_worker(config) else ProgressLine(config)
+    config.pluginmanager.register(Collector(release, settings, line), "modelgate-collector")
+    if line is not None:
+        config.pluginmanager.register(line, "modelgate-progress")
     if not xdist.is_worker(config):
         preflight = Preflight(config, release, settings)
         config.pluginmanager.register(Controller(config, release, settings, preflight), "modelgate-controller")

@@ -15,7 +15,7 @@ from pytest_modelgate.options import Settings
 from pytest_modelgate.records import Record
 from pytest_modelgate.release import Release
 from pytest_modelgate.report.misses import describe_miss
-from pytest_modelgate.runner import TargetRun
+from pytest_modelgate.runner import TargetRun, Watcher
 from pytest_modelgate.targets import Target
 
 REPORT_ATTRIBUTE = "modelgate"
@@ -33,7 +33,8 @@ class CaseFailedError(Exception):
 class Collector:
     """Collect the release suites and hand each item its record; lives in every process that runs items."""
 
-    def __init__(self, release: Release, settings: Settings) -> None:
+    def __init__(self, release: Release, settings: Settings, watcher: Watcher | None = None) -> None:
+        self._watcher = watcher
         self._release = release
         self._settings = settings
         self._files = {file.path: file for file in release.files}
@@ -74,7 +75,9 @@ class Collector:
             raise pytest.UsageError(str(error)) from None
         for target in self._release.targets:
             cases = [item.case for item in session.items if isinstance(item, CaseItem) and item.target is target]
-            self._runs[target.id] = TargetRun(self._release, target, cases, self._journal, self._settings.repeats)
+            self._runs[target.id] = TargetRun(
+                self._release, target, cases, self._journal, self._settings.repeats, self._watcher
+            )
 
     def record(self, item: CaseItem) -> Record:
         """Return the item's record, waiting for its engine."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_modelgate import latency
+from pytest_modelgate import benchmark, latency
 from pytest_modelgate.acceptance import accept, why_not
 from pytest_modelgate.clearing import Preflight
 from pytest_modelgate.collect import REPORT_ATTRIBUTE
@@ -170,6 +170,8 @@ class Controller:
 
     def _finish(self, session: pytest.Session, stopped: str | None) -> None:
         """Measure speed, judge, write the report, and hand every gate to pytest as a test of its own."""
+        if (line := self._config.pluginmanager.get_plugin("modelgate-progress")) is not None:
+            line.stop()
         performances = {} if stopped else self._measure()
         records = self._records_in_order(self._records)
         findings = Findings(
@@ -250,16 +252,21 @@ class Controller:
     def _measure(self) -> dict[str, Performance]:
         """Run the latency phase for every target that a gate judges by its speed or memory."""
         performances = {}
-        terminal: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         for target in latency.targets_to_measure(self._release):
             if all(record.outcome == "error" for record in self._records.values() if record.target == target.id):
                 continue  # an engine that answered nothing has no speed
-            if terminal is not None and self._config.get_verbosity() >= 0:
-                terminal.write_line("")
-                terminal.write_line(f"measuring {target.id}, one request at a time")
-            performances[target.id] = latency.measure(self._release, target)
+            self._tell(f"measuring {target.id}, one request at a time")
+            performances[target.id] = latency.measure(self._release, target, self._release.baseline_model, self._tell)
             self._keep(target, performances[target.id])
+        benchmark.show_speed(self._config, self._release, performances, self._release.baseline_model)
         return performances
+
+    def _tell(self, line: str) -> None:
+        """Show a line at once: what follows may take long."""
+        terminal: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and self._config.get_verbosity() >= 0:
+            begun = bool(self._config.get_terminal_writer().width_of_current_line)
+            terminal.write("\n" * begun + f"{line}\n", flush=True)
 
     def _keep(self, target: Target, measured: Performance) -> None:
         """Write measured times into the journal, so that a regate on this machine need not measure again."""

@@ -53,6 +53,16 @@ def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
     return None
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Start no more workers than there are targets to run."""
+    if not is_asked_for(config):
+        return None
+    from pytest_modelgate.xdist import auto_workers
+
+    return auto_workers(config)
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say that a short name was not understood as modelgate's."""
     return [

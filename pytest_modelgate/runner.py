@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from pytest_modelgate.cases import Case
 from pytest_modelgate.engines import Engine, Result
@@ -35,6 +36,19 @@ def _decoding(request: Request) -> Json:
     return decoding | {"seed": settings.seed, "top_p": settings.top_p, "case": request.key}
 
 
+class Watcher(Protocol):
+    """Is told how far a target is."""
+
+    def start(self, target: str, planned: int) -> None:
+        """Say that a target is going to answer so many requests."""
+
+    def answered(self, target: str, result: Generation | Failure) -> None:
+        """Count one answer."""
+
+    def end(self, target: str) -> None:
+        """Say that a target answers no more."""
+
+
 class TargetRun:
     """
     Hand out the record of each planned case of ``target``, and those of its repeats.
@@ -45,8 +59,15 @@ class TargetRun:
     """
 
     def __init__(
-        self, release: Release, target: Target, cases: Sequence[Case], journal: Journal | None, repeats: int = 1
+        self,
+        release: Release,
+        target: Target,
+        cases: Sequence[Case],
+        journal: Journal | None,
+        repeats: int = 1,
+        watcher: Watcher | None = None,
     ) -> None:
+        self._watcher = watcher
         self.engine_info: EngineInfo | None = None
         self._release = release
         self._target = target
@@ -96,15 +117,21 @@ class TargetRun:
     def _generate(self, requests: list[Request]) -> Iterator[Result]:
         """Stream the engine's answers into the journal; an engine that cannot start fails all that is left."""
         waiting = {request.key: request for request in requests}
+        if self._watcher is not None:
+            self._watcher.start(self._target.id, len(requests))
         try:
             self._engine = self._target.open()
             self.engine_info = self._engine.describe()
             for key, result in self._engine.generate(requests):
                 request = waiting.pop(key)
+                if self._watcher is not None:
+                    self._watcher.answered(self._target.id, result)
                 if isinstance(result, Generation) and self._journal is not None:
                     self._journal.append(self._journal_key(request), self._about(request), result)
                 yield key, result
         except EngineError as error:
+            if self._watcher is not None:
+                self._watcher.end(self._target.id)
             for key in waiting:
                 yield key, Failure("start", str(error))
 

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from pytest_modelgate.engines import Engine, EngineSettings
 from pytest_modelgate.engines.probe import Probe, ScoreRow
 from pytest_modelgate.errors import ModelgateError
+from pytest_modelgate.machine_lock import alone_on_this_machine
 from pytest_modelgate.records import Generation, Json, Message, Request
 
 
@@ -116,8 +117,10 @@ def _take_over_pipes() -> tuple[queue.SimpleQueue[Json], Callable[[Json], None]]
 def _start(first: Json, emit: Callable[[Json], None]) -> Engine:
     """Make and load the engine; tell how it went."""
     try:
-        engine = FACTORIES[first["kind"]](first["arguments"], EngineSettings(**first["settings"]))
-        info = engine.describe()
+        # One after the other, so that each sees what the one before it took.
+        with alone_on_this_machine("loading"):
+            engine = FACTORIES[first["kind"]](first["arguments"], EngineSettings(**first["settings"]))
+            info = engine.describe()
     except ModelgateError as error:
         emit({"event": "start_error", "message": str(error)})
         os._exit(1)

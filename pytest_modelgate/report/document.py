@@ -5,11 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import platform
 from importlib import metadata
-from typing import Any
-
-import numpy as np
 
 from pytest_modelgate.machine import describe_machine
+from pytest_modelgate.metrics import Measurement
+from pytest_modelgate.metrics.performance import (
+    STATISTICS,
+    TIMES,
+    measure_time,
+    prompt_tokens_per_second,
+    tokens_per_second,
+)
 from pytest_modelgate.records import Json, Performance, Record
 from pytest_modelgate.report.arms import compare_arms
 from pytest_modelgate.report.changes import find_changes
@@ -128,21 +133,30 @@ def _case(record: Record) -> Json:
 
 
 def _performance(outcome: RunOutcome, measured: Performance) -> Json:
-    tokens = sum(sample.output_tokens for sample in measured.samples)
-    seconds = sum(sample.total_s for sample in measured.samples)
+    against = measured.against
     return {
         "target": measured.target,
         "n": len(measured.samples),
-        "latency_ms": _percentiles([sample.total_s * 1000 for sample in measured.samples]),
-        "ttft_ms": _percentiles([sample.ttft_s * 1000 for sample in measured.samples]),
-        "tokens_per_second": round(tokens / seconds, 2) if seconds else None,
+        **_times(measured),
+        "tokens_per_second": _rounded(tokens_per_second(measured), 2),
+        "prompt_tokens_per_second": _rounded(prompt_tokens_per_second(measured), 2),
         "peak_rss_bytes": measured.peak_rss_bytes,
+        "cost_per_1k_requests": measured.cost_per_1k_requests,
         "generation_s": round(outcome.seconds.get(measured.target, 0.0), 3),
+        "others_busy": measured.others_busy,
+        "against": None if against is None else {"target": against.target, **_times(against), "error": against.error},
         "error": measured.error,
     }
 
 
-def _percentiles(values: list[float]) -> dict[str, Any] | None:
-    if not values:
-        return None
-    return {f"p{q}": round(float(np.percentile(values, q)), 3) for q in (50, 95, 99)}
+def _times(measured: Performance) -> Json:
+    """Return the statistics of each time, in milliseconds; None where it was not measured."""
+    found: Json = {}
+    for name in TIMES:
+        values = {statistic: _rounded(measure_time(measured, name, statistic), 3) for statistic in STATISTICS}
+        found[name] = values if values["p50"] is not None else None
+    return found
+
+
+def _rounded(measured: Measurement, digits: int) -> float | None:
+    return None if measured.value is None else round(measured.value, digits)

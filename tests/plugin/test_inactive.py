@@ -71,7 +71,11 @@ def test_nothing_is_registered(project: Project) -> None:
     assert not project.out.exists()
 
     result = project.run()
-    result.stdout.fnmatch_lines(["registered: modelgate modelgate-collector modelgate-controller modelgate-xdist"])
+    result.stdout.fnmatch_lines(
+        [
+            "registered: modelgate modelgate-collector modelgate-controller modelgate-preflight modelgate-progress modelgate-xdist"
+        ]
+    )
 
 
 @pytest.mark.parametrize("value", [(), ("--model", "small"), ("--model=small",)])
