@@ -145,18 +145,22 @@ def load_release(
     *,
     n_threads: int | None = None,
     serial: bool = False,
+    answers: bool = True,
 ) -> Release:
     """
     Check the files of every target.
 
     ``out``: where file hashes are remembered. ``n_threads``: for engines whose spec names none. ``serial``: one request
-    at a time. With a reference, the default gates on agreement with it are added. Raises
+    at a time. ``answers``: the targets are to answer cases, not only to be looked at. With a reference, the default gates on agreement with it are added. Raises
     :class:`~pytest_modelgate.errors.ConfigurationError`.
     """
     hashes = FileHashes(None if out is None else out / "hashes.json")
     prepared = [prepare_target(spec, rules.gates_file.generation, hashes, n_threads) for spec in specs]
     if serial:
         prepared = [replace(target, settings=replace(target.settings, batch_size=1)) for target in prepared]
+    if answers:
+        for target in prepared:
+            target.require_template()
     references = tuple(target for target in prepared if target.spec.role == "reference")
     baseline_model = next((target for target in prepared if target.spec.role == "baseline"), None)
     answering = {"model", "control"}

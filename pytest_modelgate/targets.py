@@ -47,6 +47,13 @@ class Target:
         """Return the name that results carry."""
         return self.spec.id
 
+    def require_template(self) -> None:
+        """Raise SpecError where a GGUF has no chat template, so that no prompt can be made for it."""
+        if self.spec.kind == "gguf":
+            from pytest_modelgate.gguf_file import read_gguf_facts, require_chat_template
+
+            require_chat_template(read_gguf_facts(self.spec.path))
+
     @property
     def is_reusable(self) -> bool:
         """Say whether generations may be taken from the journal: not a replay's, a function's or a server's."""
@@ -108,12 +115,10 @@ def prepare_target(
 
 def _prepare_gguf(spec: TargetSpec, settings: EngineSettings, hashes: FileHashes) -> Target:
     from pytest_modelgate.engines.llama import build_id
-    from pytest_modelgate.gguf_file import read_gguf_facts, require_chat_template
+    from pytest_modelgate.gguf_file import read_gguf_facts
 
     build = build_id()
     facts = read_gguf_facts(spec.path)
-    if spec.role != "reference":
-        require_chat_template(facts)
     sha256 = hashes.sha256(spec.path)
     lora = {} if spec.lora is None else {"lora": hashes.sha256(spec.lora)}
     return Target(

@@ -41,7 +41,7 @@ def _subject(specs: Sequence[str], gates: Path | None, directory: Path) -> Subje
     if parsed[0].kind not in {"gguf", "adapter", "merged"}:
         raise SpecError(f"{last}: a preflight looks into files: a GGUF, an adapter or a model folder")
     if gates is not None:
-        return subjects_of(load_release(load_rules(gates), parsed, None))[0]
+        return subjects_of(load_release(load_rules(gates), parsed, None, answers=False))[0]
     generation, hashes = GenerationTable(), FileHashes(None)
     target, *references = [prepare_target(spec, generation, hashes) for spec in parsed]
     return subject_of(target, references, prompts={}, answers={}, max_tokens=generation.max_tokens)
