@@ -11,7 +11,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
@@ -25,9 +25,11 @@ from pytest_modelgate.engines.adapter_files import (
     resolve_base,
 )
 from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, first_line
-from pytest_modelgate.engines.sampling import Chooser
 from pytest_modelgate.errors import EngineStartError
 from pytest_modelgate.records import EngineInfo, Failure, Json, Request
+
+if TYPE_CHECKING:
+    from pytest_modelgate.engines.sampling import Chooser
 
 __all__ = ["AdapterEngine", "build_id", "resolve_base"]
 
@@ -124,6 +126,8 @@ class AdapterEngine:
 
 def _chooser(request: Request) -> Chooser | None:
     """Return what chooses the tokens of an answer, None for greedily."""
+    from pytest_modelgate.engines.sampling import Chooser
+
     return None if request.generation is None else Chooser(request.generation, request.key)
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from pytest_modelgate.engines.sampling import Chooser
 from pytest_modelgate.errors import EngineError, InputTooLongError
 from pytest_modelgate.records import Failure, FinishReason, Generation, Message, Request
 from pytest_modelgate.truncation import fit_request
 
 if TYPE_CHECKING:
     import torch
+
+    from pytest_modelgate.engines.sampling import Chooser
 
 __all__ = ["LoadedModel", "Prompt", "Row", "first_line", "rendered", "token_ids"]
 

@@ -45,12 +45,12 @@ def tokens(engine: AdapterEngine, requests: Sequence[Request]) -> dict[str, tupl
 
 def test_penalty_is_that_of_transformers(engine: AdapterEngine) -> None:
     """A greedy answer with a penalty is what transformers' processor on the same network's logits gives."""
-    (request,) = ask(GenerationSettings(repeat_penalty=1.6), 1)
+    (request,) = ask(GenerationSettings(repeat_penalty=4.0), 1)
     found = tokens(engine, [request])[request.key]
     model = engine._load()
     assert request.messages is not None
     prompt, said = model.tokenise(request.messages), list[int]()
-    processor = RepetitionPenaltyLogitsProcessor(1.6)
+    processor = RepetitionPenaltyLogitsProcessor(4.0)
     while len(said) < len(found):
         with torch.inference_mode():
             logits = model.network(torch.tensor([[*prompt, *said]])).logits[:, -1].float()
