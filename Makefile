@@ -46,7 +46,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --progress-bar off --constraint constraints.txt torch
 	$(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[all]' --group dev
-	$(BIN)/modelgate-train fetch-converter
+	$(BIN)/modelgate-train fetch-converter --models
 	@touch $@
 
 clean: ## Remove what set-up and runs left behind

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
-from pytest_modelgate.errors import GatesFileError
+from pytest_modelgate.engines import probe_process
+from pytest_modelgate.errors import GatesFileError, ModelgateError
 from pytest_modelgate.nearest import did_you_mean
-from pytest_modelgate.preflight.check import STAGES, CheckResult, Stage
+from pytest_modelgate.preflight import served
+from pytest_modelgate.preflight.check import STAGES, CheckResult, Finding, Stage
 from pytest_modelgate.preflight.run import CHECKS, WITHOUT_REFERENCE, run_preflight
-from pytest_modelgate.preflight.subjects import subjects_of
+from pytest_modelgate.preflight.served import check_served_prompts
+from pytest_modelgate.preflight.subjects import artifact_of, subjects_of
 from pytest_modelgate.release import Release
+from pytest_modelgate.targets import Target
 
 
 def check_release(release: Release) -> Iterator[CheckResult]:
@@ -17,6 +22,41 @@ def check_release(release: Release) -> Iterator[CheckResult]:
     stages = stages_of(release)
     for subject in subjects_of(release):
         yield from run_preflight(subject, stages, release.gates_file.preflight.skip)
+    for target in release.judged:
+        if target.spec.kind == "endpoint":
+            yield _served(release, target)
+
+
+def _served(release: Release, target: Target) -> CheckResult:
+    """Compare the tokens that a server counts with those that the reference's template and tokenizer give."""
+    reference = release.reference
+    started = time.perf_counter()
+    if reference is None or reference.spec.kind not in {"gguf", "adapter", "merged"}:
+        finding = Finding("not checked", "there is no reference whose tokens could be counted (--reference SPEC)")
+    else:
+        link = artifact_of(reference)
+        kind = "gguf" if link.kind == "gguf" else "adapter"
+        probe = probe_process.open_probe(kind, link.path, base=link.base, lora=link.lora, settings=reference.settings)
+        engine = target.open()
+        try:
+            prompts = {f"{case.suite}/{case.id}": release.tasks[case.task].messages(case) for case in release.cases}
+            finding = check_served_prompts(engine, probe, prompts)
+        except (ModelgateError, OSError) as error:
+            finding = Finding("failed", f"could not be done: {error}")
+        finally:
+            engine.close()
+            probe.close()
+    return CheckResult(
+        served.NAME,
+        finding.mode or "F01",
+        target.id,
+        "tokenizer",
+        finding.outcome,
+        finding.reason,
+        finding.details,
+        finding.figures,
+        round(time.perf_counter() - started, 3),
+    )
 
 
 def stages_of(release: Release) -> tuple[Stage, ...]:
