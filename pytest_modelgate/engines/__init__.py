@@ -25,8 +25,10 @@ class EngineSettings:
     Hold how a target is run, as deployed.
 
     ``n_ctx``: context length in tokens. ``n_gpu_layers``: layers put on a GPU, -1 for all. ``n_threads``: None for
-    as many as this process may use, or one where the model is too small for more. ``batch_size``: cases decoded together, where the engine batches. ``dtype``: for
-    transformers, ``float32``, ``bfloat16`` or ``float16``. ``device``: for transformers, ``cpu`` or ``cuda``.
+    as many as this process may use, or one where the model is too small for more. ``batch_size``: cases decoded together,
+    where the engine batches; with 1 every engine decodes one case after the other, as deployed. ``n_seq``: sequences that
+    llama.cpp decodes together, None for as many as pay and fit; it changes no answer. ``dtype``: for transformers,
+    ``float32``, ``bfloat16`` or ``float16``. ``device``: for transformers, ``cpu`` or ``cuda``.
     ``timeout_s``: seconds without any answer after which the engine counts as hung.
     """
 
@@ -34,6 +36,7 @@ class EngineSettings:
     n_gpu_layers: int = 0
     n_threads: int | None = None
     batch_size: int = 8
+    n_seq: int | None = None
     dtype: str = "float32"
     device: str = "cpu"
     timeout_s: float = 300.0

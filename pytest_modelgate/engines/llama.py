@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pytest_modelgate.engines.host import available_threads
 from pytest_modelgate.errors import EngineDiedError, EngineError, EngineStartError, MissingExtraError
 
-__all__ = ["Entry", "LlamaModel", "Vocabulary", "build_id", "quantize", "version"]
+__all__ = ["Entry", "LlamaModel", "Vocabulary", "build_id", "last_errors", "quantize", "version"]
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """What :func:`quantize` can make."""
@@ -88,7 +88,7 @@ class Vocabulary:
         params.vocab_only = True
         self._model = library.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise EngineStartError(f"{path}: llama.cpp could not load its vocabulary{_last_errors()}")
+            raise EngineStartError(f"{path}: llama.cpp could not load its vocabulary{last_errors()}")
         self._take_vocabulary()
 
     def _take_vocabulary(self) -> None:
@@ -190,22 +190,23 @@ class LlamaModel(Vocabulary):
         model_params.n_gpu_layers = n_gpu_layers
         self._model = library.llama_model_load_from_file(os.fsencode(path), model_params)
         if not self._model:
-            raise EngineStartError(f"{path}: llama.cpp could not load it{_last_errors()}")
+            raise EngineStartError(f"{path}: llama.cpp could not load it{last_errors()}")
         self.n_threads = n_threads or (1 if path.stat().st_size < _ONE_THREAD_BYTES else available_threads())
         params = library.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = min(_MAX_BATCH, n_ctx or _MAX_BATCH)
         params.n_seq_max = n_seq_max
         params.n_threads = params.n_threads_batch = self.n_threads
-        self._context = library.llama_init_from_model(self._model, params)
-        if not self._context:
+        self._lora: Any = None
+        try:
+            if lora is not None:
+                self._read_lora(lora)
+            self._context = self.make_context(params)
+        except EngineError as error:
             self.close()
-            raise EngineStartError(f"{path}: llama.cpp could not make a context of {n_ctx} tokens{_last_errors()}")
+            raise EngineStartError(f"{path}: {error}" if lora is None else f"{path} with {lora}: {error}") from None
         self.n_ctx: int = n_ctx or library.llama_n_ctx(self._context)
         self._memory = library.llama_get_memory(self._context)
-        self._lora: Any = None
-        if lora is not None:
-            self._apply_lora(lora)
         self._n_batch: int = library.llama_n_batch(self._context)
         self._batch = library.llama_batch_init(self._n_batch, 0, 1)
         self._take_vocabulary()
@@ -242,26 +243,46 @@ class LlamaModel(Vocabulary):
             batch.logits[index] = entry.wants_logits
         code = self._lib.llama_decode(self._context, batch)
         if code in {_NO_SLOT, _ABORTED, _INVALID}:
-            raise EngineError(f"llama.cpp refused to decode (code {code}){_last_errors()}")
+            raise EngineError(f"llama.cpp refused to decode (code {code}){last_errors()}")
         if code:
-            raise EngineDiedError(f"llama.cpp failed while decoding (code {code}){_last_errors()}")
+            raise EngineDiedError(f"llama.cpp failed while decoding (code {code}){last_errors()}")
         return [
             np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self._context, index), shape=(self.n_vocab,)).copy()
             for index, entry in enumerate(entries)
             if entry.wants_logits
         ]
 
-    def _apply_lora(self, lora: Path) -> None:
-        """Let every pass through the model add what a LoRA learned, at the scale that its file says."""
-        adapter = self._lib.llama_adapter_lora_init(self._model, os.fsencode(lora))
-        if not adapter:
-            self.close()
-            raise EngineStartError(f"{lora}: llama.cpp could not apply it{_last_errors()}")
-        adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(adapter)
-        if self._lib.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
-            self.close()
-            raise EngineStartError(f"{lora}: llama.cpp could not apply it{_last_errors()}")
-        self._lora = adapter  # freed with its model
+    @property
+    def library(self) -> Any:
+        """Return llama.cpp's functions."""
+        return self._lib
+
+    @property
+    def can_share(self) -> bool:
+        """Say whether sequences can begin with the same tokens and drop their last ones: recurrent models cannot."""
+        return not (
+            self._lib.llama_model_is_recurrent(self._model)
+            or self._lib.llama_model_is_hybrid(self._model)
+            or self._lib.llama_model_has_encoder(self._model)
+        )
+
+    def make_context(self, params: Any) -> Any:
+        """Return a context of llama.cpp's ``params``, the LoRA applied; its user frees it. Raises EngineError."""
+        context = self._lib.llama_init_from_model(self._model, params)
+        if not context:
+            raise EngineError(f"llama.cpp could not make a context of {params.n_ctx} tokens{last_errors()}")
+        if self._lora is not None:
+            adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(self._lora)
+            if self._lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0)):
+                self._lib.llama_free(context)
+                raise EngineError(f"llama.cpp could not apply the LoRA{last_errors()}")
+        return context
+
+    def _read_lora(self, lora: Path) -> None:
+        """Load what a LoRA learned; every pass through the model adds it, at the scale that its file says."""
+        self._lora = self._lib.llama_adapter_lora_init(self._model, os.fsencode(lora))  # freed with its model
+        if not self._lora:
+            raise EngineError(f"llama.cpp could not apply it{last_errors()}")
 
     def close(self) -> None:
         """Free the model; calling it twice is harmless."""
@@ -296,7 +317,7 @@ def quantize(source: Path, target: Path, ftype: str, imatrix: Mapping[str, NDArr
     try:
         code = library.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), ctypes.byref(params))
         if code:
-            raise EngineError(f"{source}: llama.cpp could not quantise it to {ftype}{_last_errors()}")
+            raise EngineError(f"{source}: llama.cpp could not quantise it to {ftype}{last_errors()}")
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -358,7 +379,7 @@ def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
         _log.append(line)
 
 
-def _last_errors(count: int = 2) -> str:
+def last_errors(count: int = 2) -> str:
     """Return the last lines of the log as the end of an error message."""
     return "".join(f": {line}" for line in list(_log)[-count:])
 

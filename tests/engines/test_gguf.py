@@ -205,12 +205,6 @@ def test_threads_follow_the_affinity_mask() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_threads_follow_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container with half a processor's time gets one thread."""
-    monkeypatch.setattr(Path, "read_text", lambda *_args, **_options: "50000 100000\n")
-    assert available_threads() == 1
-
-
 def test_load_errors_are_one_line(tmp_path: Path) -> None:
     """What llama.cpp says of a file that it refuses is in the error."""
     path = tmp_path / "a.gguf"
