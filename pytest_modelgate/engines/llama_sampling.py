@@ -9,6 +9,7 @@ text invalid UTF-8 are forbidden too, and so are those that hold a NUL, at which
 from __future__ import annotations
 
 import codecs
+import copy
 import ctypes
 from functools import cached_property
 from typing import Any, Self
@@ -32,7 +33,7 @@ class Grammars:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._pieces = _Pieces(vocabulary)
-        self._parsed: dict[str, GrammarConstraint] = {}
+        self._parsed: dict[str, _Sampler] = {}
 
     def constraint(self, grammar: str) -> GrammarConstraint:
         """
@@ -49,13 +50,11 @@ class Grammars:
             sampler = library.llama_sampler_init_grammar(handle, encoded, b"root") if is_text else None
             if not sampler:
                 raise EngineError(f"llama.cpp refuses the grammar: {' '.join(grammar.split())[:_SHOWN]}")
-            self._parsed[grammar] = GrammarConstraint(self._pieces, sampler)
-        return self._parsed[grammar].clone()
+            self._parsed[grammar] = _Sampler(library, sampler)
+        return GrammarConstraint(self._pieces, self._parsed[grammar])
 
     def close(self) -> None:
-        """Free the parsed grammars; calling it twice is harmless."""
-        for parsed in self._parsed.values():
-            parsed.close()
+        """Forget the parsed grammars; calling it twice is harmless."""
         self._parsed.clear()
 
 
@@ -63,14 +62,15 @@ class GrammarConstraint:
     """
     Say which tokens may come next, for one sequence (see :class:`~pytest_modelgate.engines.sampling.Constraint`).
 
-    ``sampler``: llama.cpp's, which this object then owns. ``pending``: bytes of a character that is not complete.
+    ``start``: llama.cpp's sampler at the beginning, which many share until they go on: thousands may wait for their turn.
     """
 
-    def __init__(self, pieces: _Pieces, sampler: Any, pending: bytes = b"") -> None:
+    def __init__(self, pieces: _Pieces, start: _Sampler) -> None:
         self._pieces = pieces
         self._library = pieces.library
-        self._sampler = sampler
-        self._pending = pending
+        self._start = start
+        self._own: _Sampler | None = None
+        self._pending = b""  # bytes of a character that is not complete
 
     def allowed(self, tokens: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Say of each of ``tokens`` whether it may come next; one that ends the generation may where the text is whole."""
@@ -82,7 +82,8 @@ class GrammarConstraint:
             selected=-1,
             sorted=False,
         )
-        self._library.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        sampler = self._own or self._start
+        self._library.llama_sampler_apply(sampler.handle, ctypes.byref(array))
         allowed: NDArray[np.bool_] = np.isfinite(data["logit"])  # a forbidden one's is made -inf, in place
         # Most tokens are whole characters; the others are looked at one by one, and so are all inside a character.
         doubtful = allowed if self._pending or len(tokens) <= _FEW else allowed & ~self._pieces.whole[tokens]
@@ -95,21 +96,35 @@ class GrammarConstraint:
         after = self._pieces.after(self._pending, token)
         if after is None or not self.allowed(np.array([token]))[0]:
             raise EngineError(f"the grammar does not allow token {token} here")
-        self._library.llama_sampler_accept(self._sampler, token)
+        if self._own is None:
+            self._own = self._start.clone()
+        self._library.llama_sampler_accept(self._own.handle, token)
         self._pending = after
 
     def clone(self) -> Self:
         """Return a constraint that goes on from here by itself."""
-        return type(self)(self._pieces, self._library.llama_sampler_clone(self._sampler), self._pending)
+        twin = copy.copy(self)
+        twin._own = None if self._own is None else self._own.clone()  # noqa: SLF001  # its own class
+        return twin
 
     def close(self) -> None:
-        """Free llama.cpp's sampler; calling it twice is harmless."""
-        if self._sampler:
-            self._library.llama_sampler_free(self._sampler)
-        self._sampler = None
+        """Free what was taken for this sequence; it stands at the beginning again."""
+        self._own, self._pending = None, b""
+
+
+class _Sampler:
+    """Own one sampler of llama.cpp's."""
+
+    def __init__(self, library: Any, handle: Any) -> None:
+        self.handle = handle
+        self._library = library
+
+    def clone(self) -> _Sampler:
+        """Return a sampler in the same state."""
+        return _Sampler(self._library, self._library.llama_sampler_clone(self.handle))
 
     def __del__(self) -> None:
-        self.close()
+        self._library.llama_sampler_free(self.handle)
 
 
 class _Pieces:
