@@ -38,16 +38,27 @@ def _judged(line: str, target: Side, reference: Side | None) -> Finding:
         if pattern.search(line):
             return Finding("failed", told, mode=mode)
     if found := _NOT_CONTROL.search(line):
-        token = int(found[1])
-        trained = reference or target
-        if token in {target.facts.turn_end_id, trained.facts.turn_end_id}:
-            return Finding("failed", told, mode="F04")
-        # Vocabularies of good models hold such names as ordinary tokens; the reference tells them apart.
-        is_lost = reference is not None and token in reference.facts.controls
-        return Finding("failed" if is_lost else "warned", told, mode="F08")
+        return _unmarked(told, int(found[1]), target, reference)
     if found := _NOT_EOG.search(line):
         return _unknown_end(told, found[1], target, reference)
     return Finding("warned", told)
+
+
+def _unmarked(told: str, token: int, target: Side, reference: Side | None) -> Finding:
+    """
+    Judge a token that llama.cpp makes a control token because of its name.
+
+    Good vocabularies hold such names as ordinary text (``</s>`` in Qwen2.5's); what the model's own template writes, or its
+    reference marks, is none.
+    """
+    trained = reference or target
+    if token in {target.facts.turn_end_id, trained.facts.turn_end_id}:
+        return Finding("failed", told, mode="F04")
+    text = target.special_text(token)
+    is_used = text is not None and text in (trained.facts.template or "")
+    if is_used or (reference is not None and token in reference.facts.controls):
+        return Finding("failed", told, mode="F08")
+    return Finding("passed", f"{told}; it is ordinary text, which no prompt of this model's template holds")
 
 
 def _unknown_end(told: str, name: str, target: Side, reference: Side | None) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from pytest_modelgate.engines.probe import Encoded, Probe, TokenizerFacts
+from pytest_modelgate.gguf_file import read_gguf_values
 from pytest_modelgate.preflight.check import Artifact, Subject
 from pytest_modelgate.preflight.conversations import SHAPES
 from pytest_modelgate.records import Message
@@ -27,6 +28,7 @@ class Side:
     def __init__(self, artifact: Artifact, conversations: Mapping[str, Turns], opener: Opener) -> None:
         kind = "gguf" if artifact.kind == "gguf" else "adapter"
         self.name = artifact.id
+        self.artifact = artifact
         self.probe = opener(kind, artifact.path, base=artifact.base, lora=artifact.lora)
         self._conversations = conversations
 
@@ -45,6 +47,18 @@ class Side:
     def pieces(self) -> list[str]:
         """Return the text of every token, as the vocabulary writes it."""
         return self.probe.pieces(range(self.facts.n_vocab))
+
+    @cached_property
+    def token_types(self) -> list[int]:
+        """
+        Return the type of each token as the header of a GGUF says it, before llama.cpp mends any; none of a folder's.
+
+        They are numbers (llama.h, ``llama_token_type``).
+        """
+        if self.artifact.kind != "gguf":
+            return []
+        found = read_gguf_values(self.artifact.path).get("tokenizer.ggml.token_type", [])
+        return list(found) if isinstance(found, list) else []
 
     def render(self, *conversations: Turns, add_generation_prompt: bool = True) -> list[Encoded]:
         """Return a few more conversations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from pytest_modelgate.preflight.conversations import CORPUS
 from pytest_modelgate.preflight.probes import SHAPE, Probes, Side
 
 __all__ = ["token_ids"]
+
+_NORMAL = 1
+"""Ordinary text, among the types of tokens (llama.h, ``llama_token_type``)."""
 
 _BEFORE, _AFTER = 4, 6
 _SHOWN_CHARS = 60
@@ -43,19 +47,18 @@ def token_ids(subject: Subject, probes: Probes) -> Iterator[Finding]:  # noqa: A
         for (text, name), own, other in zip(texts.items(), ours, theirs, strict=True)
         if own != other
     ]
-    normalised = _normalised(found, target)
-    told = [one for one in found if one.text not in normalised]
+    explained = _by_normal_form(found, target) | _by_name(found, target, reference)
+    told = [one for one in found if one.text not in explained]
     figures = {"token_parity": 1 - len(told) / len(texts), "token_parity.n": float(len(texts))}
     if told:
         yield _failed(told, target, reference, figures)
     # What no case holds is only told: it is so with every file of such a family.
-    cases = [one for one in found if one.text in normalised and _is_case(one.name)]
+    cases = [one for one in found if one.text in explained and _is_case(one.name)]
     if cases:
         more = f" (and {len(cases) - 1} more)" if len(cases) > 1 else ""
-        what = "its text is not in a Unicode normal form, which the reference's tokenizer makes first and llama.cpp does not"
         lines = tuple(_pieces(cases[0], target, reference))
-        yield Finding("warned", f"{cases[0].name}{more}: {what}", lines, figures=figures)
-    but = f"; {len(normalised)} differ only because llama.cpp brings no text into a normal form" if normalised else ""
+        yield Finding("warned", f"{cases[0].name}{more}: {explained[cases[0].text]}", lines, figures=figures)
+    but = f", but for {len(explained)}, because {next(iter(explained.values()))}" if explained else ""
     yield Finding("passed", f"{len(texts)} texts become the same token ids on both sides{but}", figures=figures)
 
 
@@ -73,11 +76,37 @@ def _texts(reference: Side) -> dict[str, str]:
     return named
 
 
-def _normalised(found: Sequence[_Difference], target: Side) -> set[str]:
-    """Return the texts of which the target makes the reference's ids once they are in a normal form of Unicode."""
+def _by_normal_form(found: Sequence[_Difference], target: Side) -> dict[str, str]:
+    """Return why, by text, where the target makes the reference's ids of a normal form of Unicode."""
     tried = [(one, form) for one in found for form in _FORMS if not unicodedata.is_normalized(form, one.text)]
     ids = target.probe.tokenize([unicodedata.normalize(form, one.text) for one, form in tried])
-    return {one.text for (one, _), own in zip(tried, ids, strict=True) if own == one.theirs}
+    return {
+        one.text: f"the reference's tokenizer brings text into Unicode's form {form} first, llama.cpp does not"
+        for (one, form), own in zip(tried, ids, strict=True)
+        if own == one.theirs
+    }
+
+
+def _by_name(found: Sequence[_Difference], target: Side, reference: Side) -> dict[str, str]:
+    """
+    Return why, by text, where the sides agree once the names that llama.cpp alone takes for control tokens are left out.
+
+    It knows other families' names and makes a control token of any entry that has one: ``</s>`` in Qwen2.5's vocabulary.
+    """
+    ordinary = [number for number in target.facts.controls if target.token_types[number : number + 1] == [_NORMAL]]
+    names = [target.special_text(number) or "" for number in ordinary]
+    own = [name for name in names if name and name not in reference.facts.special]
+    if not own:
+        return {}
+    pattern = re.compile("|".join(map(re.escape, own)))
+    tried = [one for one in found if pattern.search(one.text)]
+    without = [pattern.sub("\n", one.text) for one in tried]
+    both = zip(tried, target.probe.tokenize(without), reference.probe.tokenize(without), strict=True)
+    return {
+        one.text: f"llama.cpp takes {', '.join(map(repr, own))} for a control token because of its name, the reference for text"
+        for one, ours, theirs in both
+        if ours == theirs
+    }
 
 
 def _failed(told: Sequence[_Difference], target: Side, reference: Side, figures: dict[str, float]) -> Finding:

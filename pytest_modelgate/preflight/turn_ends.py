@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pytest_modelgate.preflight.check import Finding, Subject
 from pytest_modelgate.preflight.probes import Probes, Side
-from pytest_modelgate.preflight.vocabulary import CONTROL, token_types
+from pytest_modelgate.preflight.vocabulary import CONTROL
 from pytest_modelgate.records import Message
 
 __all__ = ["bos", "end_of_turn"]
@@ -19,7 +19,7 @@ _ANSWER = "modelgate-7f3a-answer"
 _TURNS = (Message("user", "Hello!"), Message("assistant", _ANSWER), Message("user", "And now?"))
 
 
-def end_of_turn(subject: Subject, probes: Probes) -> Iterator[Finding]:
+def end_of_turn(subject: Subject, probes: Probes) -> Iterator[Finding]:  # noqa: ARG001
     """Look whether the token that ended an answer in training ends it in the target."""
     target, reference = probes.target, probes.reference
     trained = reference or target
@@ -27,14 +27,14 @@ def end_of_turn(subject: Subject, probes: Probes) -> Iterator[Finding]:
     if text is None:
         yield from _no_end(target, reference)
     else:
-        yield from _end(subject, text, target, reference)
+        yield from _end(text, target, reference)
     if reference is not None:
         yield from _eos(target, reference)
     if text is not None:
         yield Finding("passed", f"{text!r} ends an answer, and a generation")
 
 
-def _end(subject: Subject, text: str, target: Side, reference: Side | None) -> Iterator[Finding]:
+def _end(text: str, target: Side, reference: Side | None) -> Iterator[Finding]:
     """Look at the token that the training's template writes after an answer."""
     ids = target.probe.tokenize([text])[0]
     if len(ids) != 1:
@@ -45,7 +45,7 @@ def _end(subject: Subject, text: str, target: Side, reference: Side | None) -> I
         stops = ", ".join(repr(piece) for piece in target.probe.pieces(target.facts.stop_ids)) or "nothing"
         yield Finding("failed", f"{text!r}, which ends an answer, does not end a generation; what does: {stops}")
     is_control = reference is None or reference.facts.special[text] in reference.facts.controls
-    types = token_types(subject)[end : end + 1]
+    types = target.token_types[end : end + 1]
     if types and types[0] not in ({CONTROL} if is_control else {CONTROL, _USER_DEFINED}):
         told = f"{text!r}, which ends an answer, is not marked as a control token (type {types[0]})"
         yield Finding("failed", f"{told}: llama.cpp mends it by its name, other programs write it into the answer")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_modelgate.gguf_file import read_gguf_values
 from pytest_modelgate.preflight.check import Finding, Subject
 from pytest_modelgate.preflight.probes import Probes, Side
 
-__all__ = ["CONTROL", "added_tokens", "special_tokens", "token_types"]
+__all__ = ["CONTROL", "added_tokens", "special_tokens"]
 
 _NORMAL, _UNKNOWN, CONTROL = 1, 2, 3
 """What ``tokenizer.ggml.token_type`` says of a token (llama.h, ``llama_token_type``)."""
@@ -37,7 +36,7 @@ def added_tokens(subject: Subject, probes: Probes) -> Iterator[Finding]:
         told = f"{len(more)} tokens are none of the reference's, beginning with {ours[more[0]]!r} ({more[0]})"
         yield Finding("failed", told)
     yield from _texts(ours, theirs, reference)
-    yield from _types(subject, reference)
+    yield from _types(target.token_types, reference)
     told = f"; {len(padding)} more stand for nothing" if padding else ""
     yield Finding("passed", f"{len(theirs)} tokens have the same id, text and type on both sides{told}")
 
@@ -54,9 +53,8 @@ def _texts(ours: Sequence[str], theirs: Sequence[str], reference: Side) -> Itera
     yield Finding("failed", f"{what}: {shown}", mode="F04" if is_end else None)
 
 
-def _types(subject: Subject, reference: Side) -> Iterator[Finding]:
+def _types(types: Sequence[int], reference: Side) -> Iterator[Finding]:
     """Yield the special tokens that a GGUF does not mark as such; llama.cpp mends well-known ones when it loads them."""
-    types = token_types(subject)
     wrong = [
         number
         for number in reference.facts.controls
@@ -72,14 +70,6 @@ def _types(subject: Subject, reference: Side) -> Iterator[Finding]:
             is_end = reference.facts.turn_end_id in numbers
             told = f"{len(numbers)} special tokens are {what}: {names}"
             yield Finding("failed", told, mode="F04" if is_end else None)
-
-
-def token_types(subject: Subject) -> list[int]:
-    """Return the type of each token as the header of a GGUF says it; none of a folder's."""
-    if subject.target.kind != "gguf":
-        return []
-    found = read_gguf_values(subject.target.path).get("tokenizer.ggml.token_type", [])
-    return list(found) if isinstance(found, list) else []
 
 
 def special_tokens(subject: Subject, probes: Probes) -> Iterator[Finding]:
