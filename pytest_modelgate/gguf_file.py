@@ -8,6 +8,7 @@ damaged file with numpy's errors.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Iterator
@@ -49,6 +50,11 @@ class TensorPlace:
     offset: int
     n_bytes: int
 
+    @property
+    def elements(self) -> int:
+        """Return how many weights it holds."""
+        return math.prod(self.dims)
+
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
@@ -77,6 +83,43 @@ class GgufFacts:
     quantization: str | None
     size_bytes: int
     fallback_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """
+    Hold a header whole, of a model's file or a LoRA's, though the tensors behind it be cut off.
+
+    ``values``: every value by key, arrays as lists. ``tensors``: where each tensor lies, or would lie. ``size_bytes``: the
+    file's size; ``end``: the byte behind the last tensor, which is more than that in a file that was cut off.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    tensors: dict[str, TensorPlace]
+    size_bytes: int
+    end: int
+
+    @property
+    def architecture(self) -> str:
+        """Return what ``general.architecture`` says, an empty text where it says nothing."""
+        return str(self.values.get("general.architecture", ""))
+
+    @property
+    def quantization(self) -> str | None:
+        """Return the file's label (``Q4_K_M``), None where it has none."""
+        file_type = self.values.get("general.file_type")
+        return _label(file_type) if isinstance(file_type, int) else None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Return the bits that a weight takes on average, over all tensors as stored."""
+        elements = sum(one.elements for one in self.tensors.values())
+        return 8 * sum(one.n_bytes for one in self.tensors.values()) / max(elements, 1)
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key that begins with the architecture's name: ``block_count`` is ``qwen2.block_count``."""
+        return self.values.get(f"{self.architecture}.{key}", default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +187,50 @@ def read_gguf_values(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, _BadFileError) as error:
         raise SpecError(f"{path}: {error}") from None
+
+
+def read_gguf_header(path: Path) -> GgufHeader:
+    """
+    Return all that a header says, whether or not the weights behind it are there.
+
+    Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF or whose header is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_magic(file.read(64))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                cursor = _Cursor(data)
+                n_tensors, n_values = cursor.unpack("QQ")
+                values = dict(_read_all_values(cursor, n_values))
+                tensors = list(_read_tensors(cursor, n_tensors))
+                start = _data_start(cursor, values)
+                size = cursor.size
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, _BadFileError) as error:
+        raise SpecError(f"{path}: {error}") from None
+    return GgufHeader(
+        path=path,
+        values=values,
+        tensors={one.name: TensorPlace(one.dims, one.type, start + one.offset, one.n_bytes) for one in tensors},
+        size_bytes=size,
+        end=max((start + one.offset + one.n_bytes for one in tensors), default=start),
+    )
+
+
+def bits_of_type(name: str) -> float:
+    """Return how many bits a weight of a tensor type (``Q4_K``) takes, scales included; raise KeyError for no type."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    block, n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
+    return float(8 * n_bytes / block)
+
+
+def block_of_type(name: str) -> int:
+    """Return how many weights of a row share a block in a tensor type: a row must be a multiple of it."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    return int(GGML_QUANT_SIZES[GGMLQuantizationType[name]][0])
 
 
 def read_gguf_tensors(path: Path) -> dict[str, TensorPlace]:

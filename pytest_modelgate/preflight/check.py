@@ -45,7 +45,8 @@ class Subject:
 
     ``chain``: what the target was made from, in order, the reference first; the target is not in it, and it is empty
     without a reference. ``manifest``: what the training wrote, at ``manifest_path``. ``prompts``: each case's messages
-    by ``suite/id``; ``answers``: the expected answer's text by the same key, where there is one.
+    by ``suite/id``; ``answers``: the expected answer's text by the same key, where there is one. ``n_ctx`` and what stands
+    behind it: how the gate lets the target answer, as ``[generation]`` of gates.toml.
     """
 
     target: Artifact
@@ -57,6 +58,8 @@ class Subject:
     answers: Mapping[str, str] = field(default_factory=dict)
     n_ctx: int = 2048
     max_tokens: int = 128
+    temperature: float = 0.0
+    repeat_penalty: float = 1.0
 
     @property
     def reference(self) -> Artifact | None:
