@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,15 @@ __all__ = ["PENALTY_WINDOW", "Choice", "Chooser", "Constraint", "greedy", "nucle
 PENALTY_WINDOW = 64
 """How many of the last generated tokens ``repeat_penalty`` counts, as in llama.cpp."""
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Tokens = NDArray[np.intp]
 
 _LEADING = (64, 1024)
 # How many of the best candidates a grammar is asked about before it is asked about all: of 150,000 tokens that takes tens
 # of milliseconds, and nearly always one of the first few is allowed.
-_REACH = 41.0
-# Noise lies between -3.7 and 36.8 (the logarithms of doubles), so no candidate that is further below can win.
+_ALONE = 40.0
+"""The lead of a choice without a rival, larger than what logits differ by between two ways to compute them."""
+_NOTHING_ALLOWED = "the grammar allows no token of the vocabulary here"
 
 
 class Choice(NamedTuple):
@@ -154,21 +155,23 @@ class Chooser:
 
     def _drawn(self, scores: Floats) -> tuple[int, float]:
         """Return a token that was drawn, and how near it was to another."""
-        highest = float(np.max(scores))
-        if self._constraint is not None:
-            tokens, allowed = self._first_allowed(scores)
-            highest = float(scores[tokens[np.argmax(allowed)]])
-        reach = _REACH * max(1.0, self._settings.temperature)
-        tokens = _sorted(scores, np.flatnonzero(scores >= highest - reach))
-        values, noise = scores[tokens].astype(float), self._noise(len(scores))[tokens]
-        free, margin = _draw(values, noise, self._settings)
+        temperature, top_p = self._settings.temperature, self._settings.top_p
+        values = scores.astype(float)
+        sums = values / temperature + self._noise(len(scores))
+        if top_p >= 1:
+            token, margin = self._best(sums)
+            return token, temperature * margin
+        free, margin = _draw(values, sums, self._settings)
         if self._constraint is None:
-            return int(tokens[free]), margin
-        allowed = self._constraint.allowed(tokens)
-        places = np.flatnonzero(allowed)
-        drawn, allowed_margin = _draw(values[places], noise[places], self._settings)
-        self.overridden |= bool(places[drawn] != free)
-        return int(tokens[places[drawn]]), min(margin, allowed_margin)
+            return free, margin
+        # What top_p keeps of the allowed tokens depends on all of them: here none can be left unasked.
+        places = np.flatnonzero(self._constraint.allowed(np.arange(len(scores))))
+        if not len(places):
+            raise EngineError(_NOTHING_ALLOWED)
+        drawn, allowed_margin = _draw(values[places], sums[places], self._settings)
+        token = int(places[drawn])
+        self.overridden |= token != free
+        return token, min(margin, allowed_margin)
 
     def _first_allowed(self, scores: Floats) -> tuple[Tokens, NDArray[np.bool_]]:
         """Return the best tokens in order, as many as it takes to have an allowed one, and which of them are allowed."""
@@ -178,7 +181,7 @@ class Chooser:
             allowed = self._constraint.allowed(tokens)
             if allowed.any():
                 return tokens, allowed
-        raise EngineError("the grammar allows no token of the vocabulary here")
+        raise EngineError(_NOTHING_ALLOWED)
 
     def _noise(self, n_vocab: int) -> NDArray[np.float64]:
         """Return standard Gumbel noise for each token, for this case and this token of its answer."""
@@ -226,36 +229,40 @@ def penalise(logits: Floats, recent: Sequence[int], penalty: float) -> Floats:
     return changed
 
 
-def nucleus(values: NDArray[np.float64], top_p: float) -> tuple[int, NDArray[np.float64]]:
+def nucleus(values: NDArray[np.float64], top_p: float) -> tuple[int, Tokens, NDArray[np.float64]]:
     """
-    Return how many of ``values``, logits in descending order, ``top_p`` keeps, and the probability of all before each.
+    Return how many of ``values``, logits, ``top_p`` keeps, the best of them in order, and the probability before each.
 
-    Kept are the fewest whose probabilities sum up to ``top_p`` (Holtzman et al. 2020), always one.
+    Kept are the fewest whose probabilities sum up to ``top_p`` (Holtzman et al. 2020), always one. Of the order only as
+    much is returned as has them all, and one more where there is one.
     """
-    weights = np.exp(values - values[0])
-    sums = np.cumsum(weights / weights.sum())
-    before = np.concatenate(([0.0], sums[:-1]))
-    kept = len(values) if top_p >= 1 else max(1, int(np.count_nonzero(before < top_p)))
-    return kept, before
+    weights = np.exp(values - values.max())
+    weights /= weights.sum()
+    for count in (*_LEADING, len(values)):
+        order = _leading(values, count)
+        until = np.cumsum(weights[order])
+        if until[-1] >= top_p and len(order) > np.count_nonzero(until < top_p) + 1:
+            break
+    before = np.concatenate(([0.0], until[:-1]))
+    return max(1, int(np.count_nonzero(before < top_p))), order, before
 
 
-def _draw(values: NDArray[np.float64], noise: NDArray[np.float64], settings: GenerationSettings) -> tuple[int, float]:
+def _draw(values: NDArray[np.float64], sums: NDArray[np.float64], settings: GenerationSettings) -> tuple[int, float]:
     """
-    Draw one of ``values``, logits in descending order; return its place and how near it was to another.
+    Return which of ``values``, logits, wins by ``sums`` among those that top_p keeps, and how near it was to another.
 
     Near is also who would win if ``top_p`` kept one more, or not the winner: a cumulated probability changes by about as
     many parts of itself as logits change.
     """
     temperature, top_p = settings.temperature, settings.top_p
-    kept, before = nucleus(values, top_p)
-    sums = values / temperature + noise
-    winner = int(np.argmax(sums[:kept]))
-    rivals = np.delete(sums[:kept], winner)
+    kept, order, before = nucleus(values, top_p)
+    inside = sums[order[:kept]]
+    place = int(np.argmax(inside))
+    winner = int(order[place])
     # Alone it stays as far ahead as logits tell anything of.
-    margin = temperature * float(sums[winner] - rivals.max()) if len(rivals) else _REACH
-    if top_p < 1:
-        doubtful = [before[winner], *before[kept:][sums[kept:] > sums[winner]]]
-        margin = min([margin, *(abs(math.log(part / top_p)) for part in doubtful if part > 0)])
+    margin = temperature * _lead(inside, place) if kept > 1 else _ALONE
+    doubtful = [before[place], *before[kept:][sums[order[kept:]] > sums[winner]]]
+    margin = min([margin, *(abs(math.log(part / top_p)) for part in doubtful if part > 0)])
     return winner, margin
 
 
