@@ -243,6 +243,6 @@ def _check_generation(rules: Rules, targets: Sequence[Target]) -> None:
             )
         if target.spec.kind in {"adapter", "merged"} and table.grammar != "none":
             raise GatesFileError(
-                f'{where} grammar = "{table.grammar}" is not supported for {target.id}, an {target.spec.kind} target: '
+                f'{where} grammar = "{table.grammar}" is not supported for {target.id} ({target.spec.kind}): '
                 f"transformers has no grammars; give a GGUF, or leave grammar out"
             )

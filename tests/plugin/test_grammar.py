@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +207,16 @@ def test_endpoint_decodes_greedily_only(project: Project, setting: str) -> None:
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: gates.toml: [[]generation] temperature, repeat_penalty and grammar are not *"])
+
+
+@pytest.mark.parametrize("option", ["--model", "--reference"])
+def test_transformers_has_no_grammars(project: Project, option: str) -> None:
+    """A target that transformers runs is refused under a grammar, as a reference too, before anything is loaded."""
+    project.write_gates(head=HELD)
+    adapter = Path(__file__).parents[2] / "examples" / "support" / "adapter"
+    models = ["replay:journal.jsonl#cand"] if option == "--reference" else [str(adapter)]
+
+    result = project.run(*(("--reference", str(adapter)) if option == "--reference" else ()), models=models)
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(['ERROR: gates.toml: [[]generation] grammar = "schema" is not supported for adapter*'])
