@@ -80,7 +80,7 @@ def _listed(listed: Mapping[str, Any], path: Path, named: list[str]) -> Iterator
 
 def _source_beside(listed: Mapping[str, Any], path: Path) -> str | None:
     """Return a file of the training from which a quantised file beside it can have been made afterwards."""
-    if path.suffix != ".gguf" or header_of(path).quantization in FULL_PRECISION:
+    if path.suffix != ".gguf" or header_of(path).quantization in {None, *FULL_PRECISION}:
         return None
     for one in listed_files(listed, ("gguf",)):
         source = path.parent / one.name

@@ -74,16 +74,14 @@ def _types(types: Sequence[int], reference: Side) -> Iterator[Finding]:
 
 def special_tokens(subject: Subject, probes: Probes) -> Iterator[Finding]:
     """Look which control tokens work when a user writes them, and whether any case tries it."""
-    target = probes.target
-    names = [target.special_text(number) or "" for number in target.facts.controls]
-    asked = {name: f"a{name}b" for name in names if name}
-    working = _read_as_control(target, asked)
-    if probes.reference is not None:
-        known = {name for name in asked if name in probes.reference.facts.special}
-        theirs = _read_as_control(probes.reference, {name: asked[name] for name in sorted(known)})
-        if differing := sorted(known & set(working) ^ set(theirs)):
-            side = "alone" if differing[0] in working else "in the reference alone"
-            told = f"{differing[0]!r} in a user's text is read as a control token {side}"
+    target, reference = probes.target, probes.reference
+    working = _read_as_control(target, _controls(target))
+    if reference is not None:
+        marked = _controls(reference)
+        ours, theirs = (set(_read_as_control(side, marked)) for side in (target, reference))
+        if differing := sorted(ours ^ theirs):
+            side = "the file" if differing[0] in ours else "the reference"
+            told = f"{differing[0]!r} in a user's text is read as a control token in {side} alone"
             yield Finding("failed", f"{told} ({len(differing)} in all)", mode="F08")
     if not working:
         yield Finding("passed", "no control token works when a user writes it")
@@ -101,10 +99,16 @@ def special_tokens(subject: Subject, probes: Probes) -> Iterator[Finding]:
         yield Finding("passed", f"{told}, as everywhere; {tried}")
 
 
-def _read_as_control(side: Side, asked: dict[str, str]) -> list[str]:
+def _controls(side: Side) -> list[str]:
+    """Return the texts of a side's control tokens."""
+    texts = (side.special_text(number) for number in side.facts.controls)
+    return [text for text in texts if text]
+
+
+def _read_as_control(side: Side, names: Sequence[str]) -> list[str]:
     """Return the names that become their own token inside other text."""
-    found = side.probe.tokenize(list(asked.values()))
-    return [name for name, ids in zip(asked, found, strict=True) if side.facts.special.get(name) in ids]
+    found = side.probe.tokenize([f"a{name}b" for name in names])
+    return [name for name, ids in zip(names, found, strict=True) if side.facts.special.get(name) in ids]
 
 
 def _is_same(ours: str, theirs: str, number: int) -> bool:

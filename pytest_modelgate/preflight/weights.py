@@ -1,297 +1,361 @@
-"""Compare the tensors of a file, as they are stored, with what they should be: the base, and what the adapter adds to it."""
+"""
+Compare the tensors of a target, as they are stored, with what they should be; no model is run.
+
+Of an adapter on its base every tensor can be computed: the base's, with ``scale · B·A`` added where the adapter has it. How
+much of that change a file holds is a projection, <T - W, D> / <D, D> for the target's tensor T, the base's W and the
+change D: 1 where the adapter was applied, 0 where it was not, another number where its scale was lost.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
+
+from pytest_modelgate.errors import ModelgateError
 from pytest_modelgate.preflight.check import Check, Finding, Needs, Subject
-from pytest_modelgate.preflight.weights_compare import ERRORS, Applied, TensorFacts, applied
-from pytest_modelgate.preflight.weights_damage import describe_damage, swapped_rows
-from pytest_modelgate.preflight.weights_stored import EMBEDDING, OUTPUT, StoredWeights, open_stage
+from pytest_modelgate.preflight.weights_change import LowRank
+from pytest_modelgate.preflight.weights_diagnosis import Judged, Weights, limit_in, off_rows
+from pytest_modelgate.preflight.weights_explain import name_rows
+from pytest_modelgate.preflight.weights_measure import measure
+from pytest_modelgate.preflight.weights_pairs import Pair
+from pytest_modelgate.preflight.weights_tensors import Floats
+from pytest_modelgate.preflight.weights_types import level_of, limit_of
 
 __all__ = ["CHECKS", "open_stage"]
 
-_SHOWN = 3
-_NEAR_ONE = 0.02
-"""How far the adapter's share may be from 1 before anything is lost; twice what float16 and Q2_K made of it."""
-
-_NOTHING = 0.02
-_MOSTLY_OTHER = 0.3
-"""A change of which this share (over the adapter's) is not the adapter's is another one."""
-
-_WRONG_BASE = 0.5
-"""The share of the untouched tensors that must be off before it is the base that is wrong, not a tensor."""
-
-_GARBAGE = 0.5
-"""A normalised error from which on a matrix has next to nothing in common with what it should be."""
-
-_ROW_SHARE = 0.02
+_SHOWN = 8
+_NEAR = 0.04
+_RIGHT = {"right", "rounded"}
 
 
-def finite_weights(subject: Subject, stored: StoredWeights) -> Iterator[Finding]:  # noqa: ARG001
-    """Look for numbers that are none, and for matrices of zeros."""
-    broken = [one for one in stored.facts if one.n_bad_numbers]
-    if broken:
-        n = sum(one.n_bad_numbers for one in broken)
-        yield Finding("failed", f"{n} weights are NaN or infinite, the first in {broken[0].name}")
-    zeros = [one for one in stored.facts if one.is_zero and one.shape[0] > 1]
-    if stored.unknown is None:
-        zeros = [one for one in zeros if one.square_expected or not one.was_compared]
-    if zeros:
-        is_output = any(one.name in {OUTPUT, EMBEDDING} for one in zeros)
-        names = ", ".join(one.name for one in zeros[:_SHOWN])
-        yield Finding("failed", f"{len(zeros)} matrices are all zeros: {names}", mode="F10" if is_output else None)
-    yield Finding("passed", f"{len(stored.facts)} tensors hold finite numbers, and no matrix is all zeros")
+@contextmanager
+def open_stage(subject: Subject) -> Iterator[Weights]:
+    """Open what the stage's checks look at, for as long as they run."""
+    yield Weights(subject)
 
 
-def base_weights(subject: Subject, stored: StoredWeights) -> Finding:  # noqa: ARG001
-    """Compare the tensors that the adapter leaves alone with the base's."""
-    if stored.unknown is not None:
-        return Finding("not checked", stored.unknown)
-    untouched = _untouched(stored)
-    off = [one for one in untouched if not one.is_close and not _is_local(one) and not one.is_zero]
-    if untouched and len(off) > _WRONG_BASE * len(untouched) and len(off) > 1:
-        worst = max(off, key=lambda one: one.nmse)
+def _finite_weights(_: Subject, weights: Weights) -> Iterator[Finding]:
+    """Look for values that are no numbers and matrices of zeros; needs the file alone."""
+    if weights.broken is not None:
+        yield Finding("failed", weights.broken, mode="F25")
+        return
+    if weights.opened.unread:
+        names = weights.opened.unread
+        yield Finding("not checked", f"{len(names)} tensors have a type that cannot be read, the first is {names[0]}")
+    known = [one for one in weights.judged if one.scan is not None]
+    for one in known:
+        if one.scan is not None and one.scan.bad_at is not None:
+            place = f"row {one.scan.bad_at[0]}, column {one.scan.bad_at[1]}"
+            yield Finding(
+                "failed", f"{one.name} holds {one.scan.bad} values that are no finite numbers, the first in {place}"
+            )
+    if zero := [one.name for one in known if one.state == "zero"]:
+        yield Finding("failed", f"{_named(zero)} {'is' if len(zero) == 1 else 'are'} all zero")
+    if missing := [one.name for one in weights.judged if one.state == "missing"]:
+        yield Finding("failed", f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} missing from the file")
+    for one in known:
+        rows = one.pair.target.n_rows if one.pair.target else 0
+        if one.is_matrix and one.state == "unknown" and one.scan and rows < 2 * one.scan.zero_rows < 2 * rows:
+            yield Finding("warned", f"{one.scan.zero_rows} of the {rows} rows of {one.name} are all zero")
+    yield Finding("passed", f"{len(known)} tensors hold finite numbers, and none of them is all zero")
+
+
+def _adapter_applied(_: Subject, weights: Weights) -> Finding:
+    """Say whether the adapter's change is in the file."""
+    if weights.opened.untrained_lora:
+        return Finding("failed", "the LoRA file changes nothing: its B or its A is all zero")
+    if (reason := _without_adapter(weights)) is not None:
+        return reason
+    adapted = weights.adapted
+    applied = [one.figures.applied for one in adapted if one.figures]
+    figures = {"applied": float(np.median(applied)), "applied.min": min(applied), "applied.max": max(applied)}
+    shares = f"projection {figures['applied']:.3f}"
+    absent = [one.name for one in adapted if one.state == "not applied"]
+    if len(absent) == len(adapted):
+        return Finding(
+            "failed", f"the file holds the base without the adapter: none of {len(adapted)} tensors is changed ({shares})",
+            figures=figures,
+        )  # fmt: skip
+    if absent:
         return Finding(
             "failed",
-            f"{len(off)} of the {len(untouched)} tensors that the adapter leaves alone are not the base's (the worst {worst.name}, "
-            f"normalised error {worst.nmse:.2g}): the file was made from another base",
+            f"{len(absent)} of {len(adapted)} adapted tensors are the base's: {_named(absent)}",
+            figures=figures,
         )
+    if weights.cause is not None and weights.cause.mode == "F25":
+        reason_text = f"{weights.cause.sentence} ({shares})"
+        return Finding("failed", reason_text, mode="F25", figures=figures)
+    unclear = [one.name for one in adapted if one.state == "off" and one.figures and not _is_near_one(one)]
+    if len(unclear) * 2 > len(adapted):
+        return Finding("not checked", f"it cannot be told: {weights.cause.sentence if weights.cause else shares}")
     return Finding(
-        "passed",
-        f"{len(untouched) - len(off)} of {len(untouched)} tensors that the adapter leaves alone are the base's",
+        "passed", f"the adapter is in all of {len(adapted)} tensors that it changes ({shares})", figures=figures
     )
 
 
-def adapter_applied(subject: Subject, stored: StoredWeights) -> Finding:
-    """Look how much of the adapter's change is in the file."""
-    if (reason := _why_no_share(subject, stored)) is not None:
-        return Finding("not checked", reason)
-    found = applied(_adapted(stored))
-    figures = {"adapter_share": found.share}
-    told = f"the file's change of the base is {found.share:.3g} times the adapter's"
-    match _kind(found, stored):
-        case "absent":
-            return Finding(
-                "failed", f"{told}: the adapter was not applied, the file holds the untuned base", figures=figures
-            )
-        case "other":
-            return Finding(
-                "failed",
-                f"{told}, and {found.rest:.2g} times as much is something else: the file holds another adapter than the reference",
-                figures=figures,
-                mode="F25" if _is_foreign(subject) else None,
-            )
-        case "garbage":
-            return Finding(
-                "not checked", "the adapted matrices have nothing in common with what they should be", figures=figures
-            )
-    return Finding("passed", told, figures=figures)
-
-
-def adapter_scale(subject: Subject, stored: StoredWeights) -> Finding:
-    """Look whether the adapter's change has the scale that its settings give it, in every layer."""
-    if (reason := _why_no_share(subject, stored)) is not None:
-        return Finding("not checked", reason)
-    adapted = _adapted(stored)
-    found = applied(adapted)
-    kind = _kind(found, stored)
-    if kind == "scaled":
-        return Finding(
-            "failed", f"the adapter's change is in the file {found.share:.3g} times: {_factor(found.share, stored)}"
-        )
-    if kind != "applied":
-        return Finding("not checked", "the adapter's change is not in the file")
-    wrong = [one for one in adapted if abs(one.along / one.square_delta - 1) > _tolerance(applied([one]))]
-    if wrong and found.rest <= _MOSTLY_OTHER + 3 * found.noise:
-        shares = ", ".join(f"{one.name} {one.along / one.square_delta:.2g} times" for one in wrong[:_SHOWN])
-        return Finding(
-            "failed", f"in {len(wrong)} of {len(adapted)} matrices the adapter's change has another scale: {shares}"
-        )
-    return Finding("passed", f"the adapter's change has its scale in all {len(adapted)} matrices")
-
-
-def output_layer(subject: Subject, stored: StoredWeights) -> Finding:  # noqa: ARG001
-    """Compare the output layer of a tied model with its embedding."""
-    if stored.unknown is not None:
-        return Finding("not checked", stored.unknown)
-    found = next((one for one in stored.facts if one.name == OUTPUT), None)
-    if found is None:
-        return Finding("passed", "the output layer is the embedding")
-    if not found.was_compared:
-        return Finding("not checked", "the reference has no such layer")
-    if found.is_close or _is_local(found):
-        return Finding("passed", "the output layer is the reference's")
-    return Finding("failed", f"the output layer is not the reference's (normalised error {found.nmse:.2g})")
-
-
-def embedding_rows(subject: Subject, stored: StoredWeights) -> Finding:  # noqa: ARG001
-    """Look for single tokens whose embedding is another."""
-    if stored.unknown is not None:
-        return Finding("not checked", stored.unknown)
-    for one in stored.facts:
-        if one.name in {EMBEDDING, OUTPUT} and one.was_compared and _is_local(one) and one.n_bad_rows:
-            names = stored.values.get("tokenizer.ggml.tokens", [])
-            shown = ", ".join(repr(names[row]) if row < len(names) else str(row) for row in one.bad_rows[:_SHOWN])
-            told = f"the rows of {one.n_bad_rows} tokens in {one.name} are not the reference's: {shown}"
-            swap = swapped_rows(stored.read(one.name), stored.wanted(one.name), one.bad_rows)
-            return Finding("failed", f"{told}; two of them have changed places" if swap else told)
-    return Finding("passed", "no token's embedding stands out")
-
-
-def tensor_parity(subject: Subject, stored: StoredWeights) -> Iterator[Finding]:
-    """Compare every tensor with what it should be, where nothing larger is wrong."""
-    if stored.unknown is not None:
-        yield Finding("not checked", stored.unknown)
+def _adapter_scale(_: Subject, weights: Weights) -> Iterator[Finding]:
+    """Say whether the adapter's change has the scale that its settings give it."""
+    if (reason := _without_adapter(weights)) is not None:
+        yield reason
         return
-    if stored.missing:
+    adapted = weights.adapted
+    groups: dict[float, list[Judged]] = {}
+    for one in (one for one in adapted if one.state == "scaled"):
+        applied = one.figures.applied if one.figures else math.nan
+        near = next((factor for factor in groups if abs(applied - factor) < _NEAR * max(1, abs(factor))), applied)
+        groups.setdefault(near, []).append(one)
+    for factor, found in sorted(groups.items(), key=lambda item: -len(item[1])):
         yield Finding(
-            "failed",
-            f"{len(stored.missing)} tensors of the reference are not in the file, the first {stored.missing[0]}",
+            "failed", f"{len(found)} of {len(adapted)} adapted tensors hold {factor:.3g} times the adapter's change"
+            f"{_name_factor(factor, found[0])}: {_named([one.name for one in found], 2)}",
+        )  # fmt: skip
+    if rounded := [one for one in adapted if one.state == "rounded" and one.figures]:
+        kept = float(np.median([one.figures.applied for one in rounded if one.figures]))
+        yield Finding(
+            "warned",
+            f"rounding to bfloat16 at the merge left {kept:.0%} of the adapter's change in {len(rounded)} tensors: merge in "
+            f"float32 and convert to F16 or F32",
+            mode="F13",
         )
-    compared = [one for one in stored.facts if one.was_compared]
-    share_is_known = _why_no_share(subject, stored) is None
-    kind = _kind(applied(_adapted(stored)), stored) if share_is_known else "applied"
-    off = [one for one in compared if not one.is_close and not one.is_zero and not one.n_bad_numbers]
-    off = [one for one in off if one.nmse > _worst_of_types(one) and not _is_local(one) and one.name != OUTPUT]
-    if kind in {"absent", "other", "scaled"}:
-        off = [one for one in off if not one.is_adapted]
-    if kind == "garbage":
-        garbage = [one for one in off if one.is_adapted and one.nmse > _GARBAGE]
-        told = (
-            f"{len(garbage)} adapted matrices have nothing in common with what they should be, and the others are exact"
+    scale = [one for one in adapted if one.state in _RIGHT or (one.state in {"off", "rows"} and _is_near_one(one))]
+    if len(scale) < len(adapted):
+        yield Finding("not checked", f"{len(adapted) - len(scale)} of {len(adapted)} tensors do not show it")
+    else:
+        yield Finding(
+            "passed", f"the change of all {len(adapted)} tensors has the scale that the adapter's settings give it"
         )
-        yield Finding("failed", f"{told}: merged into packed 4-bit weights?")
-        return
-    if base_weights(subject, stored).outcome == "failed":
-        yield Finding("not checked", "the base is another one")
-        return
-    if off:
-        worst = max(off, key=lambda one: one.nmse)
-        details = tuple(f"{one.name}: normalised error {one.nmse:.2g}" for one in off[:_SHOWN])
-        damage = describe_damage(stored.read(worst.name), stored.wanted(worst.name), worst.name, stored.heads)
-        reason = f"{len(off)} of {len(compared)} tensors are not what they should be, the worst {worst.name} ({worst.nmse:.2g})"
-        yield Finding("failed", f"{reason}: {damage}" if damage else reason, details)
-    worst_of_all = max((one.nmse for one in compared), default=0.0)
-    yield Finding(
-        "passed", f"{len(compared)} tensors are what they should be; largest normalised error {worst_of_all:.2g}"
-    )
 
 
-def quantization_error(subject: Subject, stored: StoredWeights) -> Finding:
-    """Compare the error of quantised tensors with what their type makes of them."""
-    if stored.unknown is not None:
-        return Finding("not checked", stored.unknown)
-    if base_weights(subject, stored).outcome == "failed":
-        return Finding("not checked", "the base is another one")
-    share_is_known = _why_no_share(subject, stored) is None
-    is_applied = not share_is_known or _kind(applied(_adapted(stored)), stored) == "applied"
-    # Tensors without a change of the adapter tell, whatever became of that.
-    looked = [
-        one for one in stored.facts if one.was_compared and one.shape[0] > 1 and (is_applied or not one.is_adapted)
-    ]
-    noisy = [one for one in looked if one.expected_error < one.nmse <= _worst_of_types(one) and not _is_local(one)]
-    if looked and len(noisy) > len(looked) / 2:
-        middle = sorted(noisy, key=lambda one: one.nmse)[len(noisy) // 2]
-        like = min(ERRORS, key=lambda name: abs(math.log(middle.nmse / (ERRORS[name] / 3))))
+def _base_weights(_: Subject, weights: Weights) -> Finding:
+    """Say whether what the adapter does not touch is the base's."""
+    if weights.opened.reason is not None:
+        return Finding("not checked", weights.opened.reason)
+    cause = weights.cause
+    if cause is not None and cause.mode == "F14":
+        return Finding("failed", cause.sentence, cause.details)
+    rest = [one for one in weights.compared if not one.is_adapted and not one.pair.is_tied]
+    right = [one for one in rest if one.state in _RIGHT]
+    if len(right) < len(rest) and cause is not None and cause.mode == "F25":
         return Finding(
-            "failed",
-            f"{len(noisy)} of {len(looked)} matrices have a larger error than {middle.type} makes ({middle.nmse:.2g}, about that of "
-            f"{like}): quantised from a file that was quantised before",
+            "failed", f"{len(rest) - len(right)} of {len(rest)} tensors that the adapter does not touch differ"
         )
-    return Finding(
-        "passed", f"the error of {len(looked) - len(noisy)} of {len(looked)} matrices is within what their type makes"
-    )
+    if len(right) < len(rest):
+        return Finding(
+            "not checked", f"{len(rest) - len(right)} of {len(rest)} tensors that the adapter does not touch differ"
+        )
+    return Finding("passed", f"all {len(rest)} tensors that the adapter does not touch are the base's")
 
 
-def _untouched(stored: StoredWeights) -> list[TensorFacts]:
-    return [one for one in stored.facts if one.was_compared and not one.is_adapted and one.name != OUTPUT]
+def _tensor_parity(_: Subject, weights: Weights) -> Finding:
+    """Compare every tensor with what it should be."""
+    if weights.opened.reason is not None:
+        return Finding("not checked", weights.opened.reason)
+    compared = weights.compared
+    known = [one.figures.nmse for one in compared if one.figures is not None]
+    if not known:
+        return Finding("not checked", "no tensor of the file has a counterpart in the reference")
+    figures = {"tensors": float(len(compared)), "nmse.max": max(known), "nmse.median": float(np.median(known))}
+    cause = weights.cause
+    if cause is None:
+        left_out = weights.opened.unmapped
+        more = (f"{len(left_out)} tensors of the reference were not compared: {_named(left_out)}",) if left_out else ()
+        reason = f"{len(compared)} tensors are what they should be, up to an NMSE of {figures['nmse.max']:.2g}"
+        return Finding("passed", reason, more, figures=figures)
+    off = sorted((one for one in compared if one.state not in _RIGHT), key=_distance, reverse=True)
+    details = [*cause.details, *(_line(one) for one in off[:_SHOWN]), *_earlier(off[0], weights)]
+    return Finding("failed", cause.sentence, tuple(details), cause.mode, figures)
 
 
-def _adapted(stored: StoredWeights) -> list[TensorFacts]:
-    return [
-        one for one in stored.facts if one.was_compared and one.is_adapted and not one.is_zero and not one.n_bad_numbers
+def _quantization_error(_: Subject, weights: Weights) -> Iterator[Finding]:
+    """Compare what tensors lost with what their type loses."""
+    coarse = [one for one in weights.judged if one.is_coarse]
+    matrices = [one for one in weights.judged if one.scan is not None and not math.isnan(one.scan.levels)]
+    if weights.opened.reason is not None:
+        if len(coarse) * 2 > len(matrices):
+            levels = float(np.median([one.scan.levels for one in coarse if one.scan]))
+            yield Finding(
+                "warned",
+                f"{len(coarse)} of {len(matrices)} matrices lie on a grid of fewer bits than they are stored with ({levels:.0f} "
+                f"different values among 32): quantised before, or merged into quantised weights",
+            )
+        yield Finding("not checked", weights.opened.reason)
+        return
+    if weights.cause is not None and weights.cause.mode not in {"F24", "F11", "F12", "F08", "F10"}:
+        yield Finding("not checked", f"it cannot be told: {weights.cause.sentence}")
+        return
+    for kind, (error, limit, found) in sorted(_errors_by_type(weights.compared).items()):
+        figures = {f"nmse.{kind}": error}
+        told = f"{found} tensors of {kind} differ by an NMSE of {error:.2g} from what they should be"
+        if limit_of(kind) is None:
+            yield Finding("not checked", f"{told}; how much {kind} explains was not measured", figures=figures)
+        elif error > limit:
+            yield Finding(
+                "failed", f"{told}, {2 * error / limit:.0f} times what {kind} was seen to give at most, and about what {level_of(error)} gives: they were "
+                "quantised before", figures=figures,
+            )  # fmt: skip
+        elif error > limit / 2:
+            yield Finding("warned", f"{told}, more than {kind} was seen to give ({limit / 2:.2g})", figures=figures)
+        else:
+            yield Finding("passed", f"{told}, which {kind} explains", figures=figures)
+
+
+def _embedding_rows(_: Subject, weights: Weights) -> Iterator[Finding]:
+    """Look for single tokens whose embedding is another."""
+    if weights.opened.reason is not None:
+        yield Finding("not checked", weights.opened.reason)
+        return
+    embeddings = [one for one in weights.compared if one.is_embedding and not one.pair.is_tied]
+    for one in embeddings:
+        if one.state == "rows":
+            yield _differing_tokens(one, weights)
+        elif one.state in _RIGHT and one.figures is not None and one.figures.extra_rows < 0:
+            yield Finding("warned", f"{one.name} has {-one.figures.extra_rows} rows fewer than the reference's")
+        elif one.state in _RIGHT:
+            yield Finding("passed", f"every token's row of {one.name} is what it should be")
+        else:
+            yield Finding("not checked", f"{one.name} differs as a whole")
+
+
+def _differing_tokens(one: Judged, weights: Weights) -> Finding:
+    """Name the tokens whose embedding differs, and what it is instead."""
+    rows = off_rows(one)
+    named = name_rows(rows, weights.opened.token)
+    count = "1 token's row" if len(rows) == 1 else f"{len(rows)} tokens' rows"
+    target, expected = one.pair.target, one.pair.expected
+    instead = ""
+    if target is not None and expected is not None:
+        found = {row: target.rows(row, row + 1)[0] for row in rows[:64]}
+        wanted = {row: expected.rows(row, row + 1) for row in found}
+        swapped = {
+            row: other for row in found for other in found if other != row and _alike(found[row], wanted[other][1][0])
+        }
+        untrained = [
+            row
+            for row, (base, full) in wanted.items()
+            if base is not None and base is not full and _alike(found[row], base[0])
+        ]
+        if len(swapped) == len(found):
+            instead = ", which have changed places"
+        elif len(untrained) == len(found):
+            instead = ", and hold the base's values: what was trained is lost"
+    return Finding("failed", f"{count} of {one.name} differ{'s' if len(rows) == 1 else ''}: {named}{instead}")
+
+
+def _alike(one: Floats, other: Floats) -> bool:
+    norm = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return norm > 0 and float(np.dot(one, other)) > (1 - _NEAR) * norm
+
+
+def _without_adapter(weights: Weights) -> Finding | None:
+    """Return why nothing can be said of an adapter, None where it can."""
+    opened = weights.opened
+    if opened.reason is not None or opened.adapter is None:
+        return Finding("not checked", opened.reason or "the reference is no adapter")
+    if weights.adapted:
+        return None
+    if not opened.adapter.changes:
+        return Finding("not checked", "the adapter changes no tensor that is known here")
+    changed = [one for one in weights.judged if one.pair.expected and one.pair.expected.change is not None]
+    if changed and all(one.figures is not None for one in changed):
+        return Finding("failed", "the adapter itself changes nothing: its B or its A is all zero", mode="F11")
+    return Finding("not checked", "none of the tensors that the adapter changes can be compared")
+
+
+def _is_near_one(one: Judged) -> bool:
+    return one.figures is not None and abs(one.figures.applied - 1) < 0.3  # noqa: PLR2004  # half-way to being lost
+
+
+def _name_factor(factor: float, one: Judged) -> str:
+    """Say what makes a change ``factor`` times too large."""
+    change = one.pair.expected.change if one.pair.expected else None
+    if not isinstance(change, LowRank) or change.magnitude is not None:
+        return ""
+    rank, root = change.rank, math.sqrt(change.rank)
+    known = [(root, f"√{rank}: it was scaled by alpha/√r as if it were rsLoRA")]
+    if change.rslora:
+        known = [(1 / root, f"1/√{rank}: rsLoRA's scale alpha/√r was taken for alpha/r")]
+    known += [
+        (1 / change.scale, "its scale was left out"),
+        (change.alpha / change.scale, "alpha was not divided by the rank"),
+        (1 / change.alpha if change.alpha else 0.0, "alpha was left out"),
+        (2.0, "it was added twice"),
+        (-1.0, "it was subtracted"),
     ]
+    name = next((name for value, name in known if abs(factor - value) < _NEAR * abs(value)), None)
+    return "" if name is None else f" ({name})"
 
 
-def _why_no_share(subject: Subject, stored: StoredWeights) -> str | None:
-    """Say why it cannot be told how much of the adapter is in the file, or return None."""
-    if stored.unknown is not None:
-        return stored.unknown
-    if stored.adapter is None:
-        return "the reference is no adapter"
-    if not _adapted(stored):
-        return "the adapter adds nothing: every B is zero"
-    if base_weights(subject, stored).outcome == "failed":
-        return "the base is another one"
-    return None
+def _errors_by_type(compared: Iterable[Judged]) -> dict[str, tuple[float, float, int]]:
+    """Return for each type of matrices the NMSE without the adapter's change, its limit, and of how many tensors it is."""
+    sums: dict[str, list[float]] = {}
+    for one in compared:
+        target, figures = one.pair.target, one.figures
+        if target is None or figures is None or target.is_vector or one.pair.is_tied or one.state in {"rows", "zero"}:
+            continue
+        error = figures.left * figures.energy if figures.change > 0 else figures.error
+        entry = sums.setdefault(target.type, [0.0, 0.0, 0.0, 0.0])
+        for place, value in enumerate((error, one.limit * figures.energy, figures.energy, 1.0)):
+            entry[place] += value
+    return {kind: (error / all_, limit / all_, int(n)) for kind, (error, limit, all_, n) in sums.items() if all_ > 0}
 
 
-def _kind(found: Applied, stored: StoredWeights) -> str:
-    """Say what became of the adapter: applied, scaled, absent, other, or garbage in its matrices."""
-    rest = max(0.0, found.rest - found.noise)
-    if rest > _MOSTLY_OTHER:
-        adapted = _adapted(stored)
-        broken = [one for one in adapted if one.nmse > _GARBAGE and one.change > _GARBAGE * one.square_base]
-        if len(broken) > len(adapted) / 2:
-            return "garbage"
-        # One matrix that was damaged is no other adapter.
-        close = sum(abs(one.along / one.square_delta - 1) <= _tolerance(applied([one])) for one in adapted)
-        return "applied" if close > len(adapted) / 2 else "other"
-    if abs(found.share - 1) <= _tolerance(found):
-        return "applied"
-    if abs(found.share) <= _NOTHING + 6 * found.uncertainty:
-        return "absent"
-    close = sum(abs(one.along / one.square_delta - 1) <= _tolerance(applied([one])) for one in _adapted(stored))
-    return "applied" if close > len(_adapted(stored)) / 2 else "scaled"
+def _earlier(one: Judged, weights: Weights) -> Iterator[str]:
+    """Say of each other link of the chain whether the tensor is right there: where it went wrong."""
+    for link, open_link in weights.opened.links.items():
+        try:
+            tensor = open_link().get(one.name)
+        except ModelgateError as error:
+            yield f"{link}: {error}"
+            continue
+        figures = None if tensor is None else measure(Pair(one.name, tensor, one.pair.expected))
+        if tensor is None or figures is None:
+            yield f"{link}: has no {one.name} to compare"
+        else:
+            is_right = figures.nmse <= limit_in(tensor, figures)
+            yield f"{link}: {one.name} is {'right' if is_right else 'wrong'} there (NMSE {figures.nmse:.2g})"
 
 
-def _tolerance(found: Applied) -> float:
-    """Return how far a share may be from one: six times what quantisation's noise makes of it, and a little."""
-    return _NEAR_ONE + 6 * found.uncertainty
+def _distance(one: Judged) -> float:
+    return math.inf if one.figures is None else one.figures.nmse / one.limit
 
 
-def _factor(share: float, stored: StoredWeights) -> str:
-    """Name the mistake that gives this factor, by the adapter's rank."""
-    ranks = {lora.rank for lora in (stored.adapter.changes.values() if stored.adapter else ())}
-    for rank in ranks:
-        for factor, name in (
-            (1 / math.sqrt(rank), "1/√r, rsLoRA's scale is lost"),
-            (1 / rank, "1/r"),
-            (math.sqrt(rank), "√r"),
-            (rank, "r"),
-        ):
-            if math.isclose(share, factor, rel_tol=0.05):
-                return f"{name} (r = {rank})"
-    return "its scale is lost"
+def _line(one: Judged) -> str:
+    """Return one differing tensor as a line."""
+    figures = one.figures
+    if figures is None or one.pair.target is None:
+        return f"{one.name}: {one.state}"
+    applied = f", projection {figures.applied:.3f}" if figures.change > 0 else ""
+    explains = f"{one.pair.target.type} explains {one.limit:.2g}"
+    return f"{one.name}: NMSE {figures.nmse:.2g} ({explains}), cosine {figures.likeness:.3f}{applied}"
 
 
-def _worst_of_types(one: TensorFacts) -> float:
-    """Return the error from which on a tensor is no longer noisy but another."""
-    return max(ERRORS["Q2_K"], 2 * one.expected_error)
+def _named(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
-def _is_local(one: TensorFacts) -> bool:
-    """Say whether only a few rows of a large matrix are off."""
-    return one.shape[0] > 1 / _ROW_SHARE and 0 < one.n_bad_rows <= max(2, _ROW_SHARE * one.shape[0])
+def _check(
+    name: str,
+    mode: str,
+    about: str,
+    function: Callable[[Subject, Weights], Finding | Iterable[Finding]],
+    needs: tuple[Needs, ...] = (),
+) -> Check:
+    return Check(name, mode, "weights", about, function, needs, ("gguf", "merged"))
 
 
-def _is_foreign(subject: Subject) -> bool:
-    """Say whether a manifest is given, so that another run's file is likelier than another adapter's merge."""
-    return subject.manifest is not None
-
-
-_GGUF = ("gguf",)
-_REFERENCE: tuple[Needs, ...] = ("reference",)
 CHECKS: tuple[Check, ...] = (
-    Check("finite_weights", "F16", "weights", "no weight is NaN or infinite, no matrix is all zeros", finite_weights),
-    Check("base_weights", "F14", "weights", "what the adapter leaves alone is the base's", base_weights, _REFERENCE, _GGUF),
-    Check("adapter_applied", "F11", "weights", "the adapter's change of the base is in the file", adapter_applied, _REFERENCE, _GGUF),
-    Check("adapter_scale", "F12", "weights", "the adapter's change has the scale of its settings", adapter_scale, _REFERENCE, _GGUF),
-    Check("output_layer", "F10", "weights", "an output layer that is tied to the embedding is the same", output_layer, _REFERENCE, _GGUF),
-    Check("embedding_rows", "F08", "weights", "no token's embedding is another", embedding_rows, _REFERENCE, _GGUF),
-    Check("tensor_parity", "F13", "weights", "every tensor is what base and adapter make it", tensor_parity, _REFERENCE, _GGUF),
-    Check("quantization_error", "F24", "weights", "the error is what the type makes, not more", quantization_error, _REFERENCE, _GGUF),
-)  # fmt: skip
-"""The checks of the stage."""
+    _check("finite_weights", "F16", "no weight is NaN or infinite, no tensor all zero or missing", _finite_weights),
+    _check(
+        "adapter_applied", "F11", "the adapter's change is in every tensor that it changes", _adapter_applied, ("base",)
+    ),
+    _check("adapter_scale", "F12", "the adapter's change has the scale of its settings", _adapter_scale, ("base",)),
+    _check("base_weights", "F14", "what the adapter does not touch is its base's", _base_weights, ("base",)),
+    _check("embedding_rows", "F08", "every token's embedding is what it should be", _embedding_rows, ("reference",)),
+    _check("quantization_error", "F24", "no tensor lost more than its type explains", _quantization_error),
+    _check("tensor_parity", "F13", "every tensor is what base and adapter make it", _tensor_parity, ("reference",)),
+)
+"""The checks of the stage, those that explain the others first."""

@@ -165,7 +165,10 @@ def test_unsafe_calls_need_an_unsafe_tool(project: Project, metric: str) -> None
             "version = 1\n[tasks.support]\n",
             "[tasks.support] key 'kind' is missing; valid are classification, extraction,",
         ),
-        ("version = 1\n[generation]\ntemperature = -1\n" + TASK, "[generation] temperature: input should be greater than"),
+        (
+            "version = 1\n[generation]\ntemperature = -1\n" + TASK,
+            "[generation] temperature: input should be greater than",
+        ),
         (
             'version = 1\n[performance]\nsuite = "goldn"\n' + TASK,
             "[performance] suite: 'goldn' is unknown (did you mean 'golden'?)",
@@ -406,7 +409,10 @@ def test_empty_suite_is_refused(project: Project, content: str | None) -> None:
     ("spec", "message"),
     [
         ("http://localhost:8080/v1", "an endpoint is written http://host:port/v1#model, without a key in it"),
-        ("https://me:secret@example.org/v1#qwen", "an endpoint is written http://host:port/v1#model, without a key in it"),
+        (
+            "https://me:secret@example.org/v1#qwen",
+            "an endpoint is written http://host:port/v1#model, without a key in it",
+        ),
         ("python:rules:answer", "a Python function is no model; give it as --control python:rules:answer"),
         ("base.gguf+lora.gguf", "a LoRA on a GGUF is written base.gguf+lora.gguf, two files that are there"),
         ("nowhere.gguf", "no such file or folder: "),

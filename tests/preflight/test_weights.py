@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from pytest_modelgate.engines.llama import quantize
 from pytest_modelgate.preflight.check import Artifact, CheckResult, Finding, Subject
-from pytest_modelgate.preflight.weights_checks import CHECKS, open_stage
+from pytest_modelgate.preflight.weights import CHECKS, open_stage
 from tests.faults.candidate import GoodCandidate, good_candidate
 from tests.faults.gguf_edit import Edit, Weights, edit, merged, write_lora
 from tests.faults.kit import FAULTS
