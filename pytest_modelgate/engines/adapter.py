@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
 from pytest_modelgate.engines import EngineSettings, Result, host
+from pytest_modelgate.engines.adapter_batching import Batching, choose_batching
+from pytest_modelgate.engines.adapter_decoding import Job
 from pytest_modelgate.engines.adapter_files import (
     ModelFiles,
     build_id,
@@ -25,24 +29,14 @@ from pytest_modelgate.engines.adapter_files import (
     resolve_base,
 )
 from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, first_line
+from pytest_modelgate.engines.prefix_tree import shared_length
 from pytest_modelgate.errors import EngineStartError
-from pytest_modelgate.records import EngineInfo, Failure, Json, Request
+from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Request
 
 if TYPE_CHECKING:
     from pytest_modelgate.engines.sampling import Chooser
 
 __all__ = ["AdapterEngine", "build_id", "resolve_base"]
-
-# Of clearly different lengths, so that a fault of padding, mask or positions shows.
-_PROBES = (
-    "Hello!",
-    "Please refund my last payment, I cancelled my plan two days before it was renewed.",
-    (
-        "The app closes as soon as I open the settings. I have tried it on two phones, installed it anew and restarted "
-        "both of them. It worked until Monday, so I think that the last update broke it. Please tell me what to do next."
-    ),
-)
-_PROBE_STEPS = 8
 
 _ADAPTER_FACTS = (
     "peft_type",
@@ -58,12 +52,13 @@ _ADAPTER_FACTS = (
 
 class AdapterEngine:
     """
-    Decode with transformers, in batches where that gives what one-by-one decoding gives.
+    Decode with transformers, many cases together where that gives what one-by-one decoding gives.
 
-    The target is loaded by the first :meth:`describe` or :meth:`generate`. Cases are batched by prompt length, so
-    results come in another order than the requests. A generation's times are seconds from the moment its batch was
-    taken up: every case of a batch waits for the batch's prefill, and a short answer does not for a long one.
-    ``on_started`` is called with the key of each request of a batch that is taken up.
+    The target is loaded by the first :meth:`describe` or :meth:`generate`. With a ``batch_size`` of 1, and for a single
+    request, decoding is deployment's: one token at a time, nothing beside it. Otherwise prompts share what they begin
+    with, and drafts are verified; an answer with a choice too near to another is given again as in deployment. So
+    results come in another order than the requests. A generation's times are seconds from the moment it was taken up:
+    cases wait for what is computed beside them. ``on_started`` is called with the key of each request that is taken up.
     """
 
     def __init__(self, path: Path, base: Path | None, settings: EngineSettings) -> None:
@@ -72,18 +67,20 @@ class AdapterEngine:
         self._base = base
         self._settings = settings
         self._model: LoadedModel | None = None
+        self._batching: Batching | None = None
         self._facts: Json = {}
-        self._batch_size = 1
+        self._counts: Counter[str] = Counter()
 
     def describe(self) -> EngineInfo:
         """Say what was loaded and how it is run."""
         self._load()
-        return EngineInfo("transformers", self._facts["transformers"], self._settings.to_json(), self._facts)
+        facts = self._facts | self._decoding_facts()
+        return EngineInfo("transformers", facts["transformers"], self._settings.to_json(), facts)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Result]:
-        """Yield refusals first, then the results of each batch as it finishes."""
+        """Yield refusals first, then results as they are ready."""
         model = self._load()
-        ready: list[tuple[Request, Prompt]] = []
+        ready: dict[str, tuple[Request, Prompt]] = {}
         for request in requests:
             prompt = model.encode(request)
             if request.generation is not None and request.generation.grammar is not None:
@@ -91,19 +88,13 @@ class AdapterEngine:
             elif isinstance(prompt, Failure):
                 yield request.key, prompt
             else:
-                ready.append((request, prompt))
-        ready.sort(key=lambda pair: (len(pair[1].ids), pair[0].max_tokens))
-        for start in range(0, len(ready), self._batch_size):
-            batch = ready[start : start + self._batch_size]
-            for request, _ in batch:
+                ready[request.key] = request, prompt
+        if self._batching is None or len(ready) == 1:
+            for request, prompt in ready.values():
                 self.on_started(request.key)
-            rows = model.decode(
-                [prompt.ids for _, prompt in batch],
-                [request.max_tokens for request, _ in batch],
-                [_chooser(request) for request, _ in batch],
-            )
-            for (request, prompt), row in zip(batch, rows, strict=True):
-                yield request.key, model.result(prompt, row)
+                yield request.key, _alone(model, request, prompt)
+        else:
+            yield from self._together(model, self._batching, ready)
 
     def peak_rss_bytes(self) -> int | None:
         """Return the largest resident memory of this process."""
@@ -111,7 +102,38 @@ class AdapterEngine:
 
     def close(self) -> None:
         """Forget the model."""
-        self._model = None
+        self._model = self._batching = None
+
+    def _together(
+        self, model: LoadedModel, batching: Batching, ready: Mapping[str, tuple[Request, Prompt]]
+    ) -> Iterator[Result]:
+        """Run requests together, and alone where they are doubtful."""
+        jobs = [
+            Job(
+                request.key,
+                prompt.ids,
+                request.max_tokens,
+                [model.draft(text) for text in request.all_drafts],
+                _chooser(request),
+            )
+            for request, prompt in ready.values()
+        ]
+        decoder = batching.decoder(self.on_started)
+        for job, row in decoder.run(jobs):
+            request, prompt = ready[job.key]
+            self._counts["answers"] += 1
+            if row.finish_reason is not None and not row.is_doubtful:
+                self._counts["generated"] += len(row.token_ids)
+                yield job.key, model.result(prompt, row)
+                continue
+            self._counts["near_ties"] += 1
+            result = _alone(model, request, prompt)
+            if isinstance(result, Generation):
+                same = shared_length(row.token_ids, result.token_ids)
+                batching.ties.compare(row.margins[:same], result.margins[:same])
+                result = replace(result, near_tie=True)
+            yield job.key, result
+        self._counts.update(asdict(decoder.counts))
 
     def _load(self) -> LoadedModel:
         """Load the target once."""
@@ -119,9 +141,30 @@ class AdapterEngine:
             started = time.perf_counter()
             model, self._facts = load_model(find_files(self._path, self._base), self._settings)
             self._facts["load_s"] = round(time.perf_counter() - started, 3)
-            self._batch_size, self._facts["batching"] = _choose_batch_size(model, self._settings.batch_size)
+            self._batching, self._facts["batching"] = choose_batching(model, self._settings.batch_size)
             self._model = model
         return self._model
+
+    def _decoding_facts(self) -> Json:
+        """Say how decoding together went, as far as there was any."""
+        counts, batching = self._counts, self._batching
+        if batching is None or not counts["answers"]:
+            return {}
+        return {
+            "decoding": {
+                "largest_logit_difference": round(batching.ties.difference, 7),
+                "near_tie_tolerance": round(batching.ties.tolerance, 7),
+                **{name: counts[name] for name in ("answers", "near_ties", "passes", "computed", "generated")},
+                "draft_tokens": counts["proposed"],
+                "draft_tokens_accepted": counts["accepted"],
+            }
+        }
+
+
+def _alone(model: LoadedModel, request: Request, prompt: Prompt) -> Generation | Failure:
+    """Run one request as in deployment."""
+    (row,) = model.decode([prompt.ids], [request.max_tokens], [_chooser(request)])
+    return model.result(prompt, row)
 
 
 def _chooser(request: Request) -> Chooser | None:
@@ -129,24 +172,6 @@ def _chooser(request: Request) -> Chooser | None:
     from pytest_modelgate.engines.sampling import Chooser
 
     return None if request.generation is None else Chooser(request.generation, request.key)
-
-
-def _choose_batch_size(model: LoadedModel, batch_size: int) -> tuple[int, str]:
-    """
-    Compare batched with one-by-one decoding on fixed conversations, and give batching up where they differ.
-
-    A reference that is slow is better than one that is wrong. Returns the batch size and what to tell about it.
-    """
-    if batch_size == 1:
-        return 1, "one by one, as asked"
-    prompts = [model.probe(text, _PROBE_STEPS) for text in _PROBES]
-    steps = [_PROBE_STEPS] * len(prompts)
-    batched = [row.token_ids for row in model.decode(prompts, steps)]
-    single = [model.decode([prompt], [_PROBE_STEPS])[0].token_ids for prompt in prompts]
-    differing = sum(one != other for one, other in zip(batched, single, strict=True))
-    if differing:
-        return 1, f"one by one: batched decoding gave other tokens on {differing} of {len(prompts)} probes"
-    return batch_size, f"batches of {batch_size}: {len(prompts)} probes gave the same tokens batched and one by one"
 
 
 def load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedModel, Json]:
@@ -187,6 +212,7 @@ def load_model(files: ModelFiles, settings: EngineSettings) -> tuple[LoadedModel
         n_vocab=n_vocab,
         stop_ids=stop_ids(network.generation_config, network.config, tokenizer),
         accepted=frozenset(inspect.signature(network.forward).parameters),
+        end_id=tokenizer.eos_token_id if (end := turn_end_id(tokenizer)) is None else end,
     )
     adapter = {name: files.adapter_config[name] for name in _ADAPTER_FACTS if name in files.adapter_config}
     # str(): torch's version is a class of its own, which the deciding process could not unpickle without torch.
@@ -261,23 +287,28 @@ def _apply_adapter(network: Any, folder: Path, device: str) -> Any:
 
 def stop_ids(generation_config: Any, config: Any, tokenizer: Any) -> frozenset[int]:
     """Return every token that ends a turn: the two configurations', the tokenizer's and the chat template's."""
-    found: set[int] = set()
+    end = turn_end_id(tokenizer)
+    found = set() if end is None else {end}
     for value in (
         getattr(generation_config, "eos_token_id", None),
         getattr(config, "eos_token_id", None),
         tokenizer.eos_token_id,
     ):
         found.update(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(found)
+
+
+def turn_end_id(tokenizer: Any) -> int | None:
+    """Return the control token that the chat template writes after an answer, None where it writes none."""
     mark = "modelgate-answer"
     try:
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": mark}], tokenize=False
         )
     except (TemplateError, TypeError, ValueError):
-        return frozenset(found)
+        return None
     after_answer = tokenizer(text.rpartition(mark)[2], add_special_tokens=False)["input_ids"] if mark in text else []
-    control = [token for token in after_answer if token in tokenizer.added_tokens_decoder]
-    return frozenset(found.union(control[:1]))
+    return next((token for token in after_answer if token in tokenizer.added_tokens_decoder), None)
 
 
 def _some(names: Collection[str]) -> str:

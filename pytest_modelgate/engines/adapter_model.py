@@ -7,15 +7,15 @@ log-probabilities and margins come from the very logits that chose the token.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
+from pytest_modelgate.engines.adapter_row import Best, Row, best_choices
 from pytest_modelgate.errors import EngineError, InputTooLongError
-from pytest_modelgate.records import Failure, FinishReason, Generation, Message, Request
+from pytest_modelgate.records import Failure, Generation, Message, Request
 from pytest_modelgate.truncation import fit_request
 
 if TYPE_CHECKING:
@@ -34,43 +34,6 @@ class Prompt:
     input_tokens_dropped: int = 0
 
 
-@dataclass(slots=True)
-class Row:
-    """
-    Hold one case's answer while it grows; ``finish_reason`` is None until it is complete.
-
-    ``chooser``: chooses its tokens, None for greedily.
-    """
-
-    max_tokens: int
-    chooser: Chooser | None = None
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    margins: list[float] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-    is_degenerate: bool = False
-    ttft_s: float = 0.0
-    total_s: float = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Say whether a further token is wanted."""
-        return self.finish_reason is None and not self.is_degenerate
-
-    def take(self, token: int, logprob: float, margin: float, elapsed_s: float, *, is_stop: bool) -> None:
-        """Append a token and see whether it is the last."""
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        self.margins.append(margin)
-        self.total_s = elapsed_s
-        if len(self.token_ids) == 1:
-            self.ttft_s = elapsed_s
-        if is_stop:
-            self.finish_reason = "stop"
-        elif len(self.token_ids) == self.max_tokens:
-            self.finish_reason = "length"
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """Hold a loaded network and its tokenizer, and what decoding needs to know of them."""
@@ -83,6 +46,7 @@ class LoadedModel:
     n_vocab: int
     stop_ids: frozenset[int]
     accepted: frozenset[str]
+    end_id: int | None = None
 
     @property
     def limit(self) -> int:
@@ -117,45 +81,93 @@ class LoadedModel:
             ids = self._ids(text)
         return ids[-max(self.limit - steps, 1) :]
 
+    def draft(self, text: str) -> list[int]:
+        """Return the tokens of a text as of an answer that ends."""
+        try:
+            ids = self._ids(text)
+        except (TypeError, ValueError):  # no valid Unicode: nothing that the model could say
+            return []
+        return ids if self.end_id is None else [*ids, self.end_id]
+
     def decode(
         self,
         prompts: Sequence[Sequence[int]],
         max_tokens: Sequence[int],
         choosers: Sequence[Chooser | None] | None = None,
+        *,
+        keeps_logits: bool = False,
     ) -> list[Row]:
         """
-        Decode one batch; prompts are padded on the left so that all rows grow at the same place.
+        Decode one batch, token by token; prompts are padded on the left so that all rows grow at the same place.
 
-        ``choosers``: of each row, None for greedily.
+        ``choosers``: of each row, None for greedily. ``keeps_logits``: whether the rows hold theirs.
         """
         import torch
 
-        started = time.perf_counter()
         choosers = choosers or [None] * len(prompts)
-        rows = [Row(limit, chooser) for limit, chooser in zip(max_tokens, choosers, strict=True)]
+        rows = [
+            Row(limit, chooser, logits=[] if keeps_logits else None)
+            for limit, chooser in zip(max_tokens, choosers, strict=True)
+        ]
         pads = [max(map(len, prompts)) - len(prompt) for prompt in prompts]
-        ids = self._tensor([[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
-        mask = self._tensor([[0] * pad + [1] * len(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
+        ids = self.tensor([[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
+        mask = self.tensor([[0] * pad + [1] * len(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         cache = None
-        with torch.inference_mode():
-            while any(row.is_open for row in rows):
-                known = {"position_ids": positions, "logits_to_keep": 1}
-                output = self.network(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    past_key_values=cache,
-                    use_cache=True,
-                    **{name: value for name, value in known.items() if name in self.accepted},
-                )
-                cache = getattr(output, "past_key_values", None)
-                if cache is None:
-                    raise EngineError(f"{type(self.network).__name__} keeps no key-value cache: it is not supported")
-                ids = self._extend(rows, output.logits[:, -1].float(), started)
-                mask = torch.cat([mask, torch.ones_like(ids)], dim=-1)
-                # Rows that are done stay in the batch; the clamp keeps them inside the model's positions.
-                positions = (positions[:, -1:] + 1).clamp(max=self.limit - 1)
+        while any(row.is_open for row in rows):
+            logits, cache = self.forward(ids, mask, positions, cache)
+            for row, choice in zip(rows, best_choices(logits), strict=True):
+                self.extend(row, choice[0])
+            ids = self.tensor([row.token_ids[-1:] or [0] for row in rows])
+            mask = torch.cat([mask, torch.ones_like(ids)], dim=-1)
+            # Rows that are done stay in the batch; the clamp keeps them inside the model's positions.
+            positions = (positions[:, -1:] + 1).clamp(max=self.limit - 1)
         return rows
+
+    def forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, kept: int = 1
+    ) -> tuple[torch.Tensor, Any]:
+        """
+        Run the network on ``ids`` and ``positions`` of shape (rows, columns), behind what ``cache`` holds.
+
+        ``mask``, of shape (rows, slots and columns), is 0 where nothing may be looked at. Returns the logits of the last
+        ``kept`` columns, of shape (rows, kept, n_vocab), and the cache, which may be the one that was given.
+        """
+        import torch
+
+        known = {"position_ids": positions, "logits_to_keep": kept}
+        with torch.inference_mode():
+            output = self.network(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                **{name: value for name, value in known.items() if name in self.accepted},
+            )
+            logits = output.logits[:, -kept:].float()
+        cache = getattr(output, "past_key_values", None)
+        if cache is None:
+            raise EngineError(f"{type(self.network).__name__} keeps no key-value cache: it is not supported")
+        return logits, cache
+
+    def extend(self, row: Row, choice: Best, tolerance: float = -1.0) -> None:
+        """Give an open row its next token; a choice whose margin is not above ``tolerance`` makes it doubtful instead."""
+        if not row.is_open:
+            return
+        if not choice.is_finite:
+            row.is_degenerate = True
+            return
+        token, logprob, margin = choice.token, choice.logprob, choice.margin
+        if row.chooser is not None and not row.chooser.is_plain:
+            token, logprob, margin = row.chooser.choose(choice.logits.cpu().numpy())
+        if margin <= tolerance:
+            row.is_doubtful = True
+            return
+        if row.chooser is not None and token not in self.stop_ids:
+            row.chooser.accept(token)
+        if row.logits is not None:
+            row.logits.append(choice.logits)
+        row.take(token, logprob, margin, is_stop=token in self.stop_ids)
 
     def result(self, prompt: Prompt, row: Row) -> Generation | Failure:
         """Turn a finished row into what is reported."""
@@ -201,35 +213,11 @@ class LoadedModel:
             return f"{too_long} the model's {self.limit} positions: shorten the case"
         return f"{too_long} n_ctx {self.n_ctx}: raise n_ctx or shorten the case"
 
-    def _extend(self, rows: Sequence[Row], logits: torch.Tensor, started: float) -> torch.Tensor:
-        """Append each open row's next token, greedily the best, and return the tokens as the next input."""
-        chosen = logits.argmax(-1, keepdim=True)
-        best, second = logits.topk(2).values.unbind(-1)
-        numbers = zip(
-            chosen[:, 0].tolist(),
-            (best - logits.logsumexp(-1)).tolist(),
-            (best - second).tolist(),
-            best.isfinite().tolist(),
-            strict=True,
-        )
-        elapsed_s = time.perf_counter() - started
-        for place, (row, (token, logprob, margin, is_finite)) in enumerate(zip(rows, numbers, strict=True)):
-            if row.is_open and is_finite and row.chooser is not None:
-                choice = row.chooser.choose(logits[place].cpu().numpy())
-                row.chooser.accept(choice.token)
-                row.take(*choice, elapsed_s, is_stop=choice.token in self.stop_ids)
-                chosen[place] = choice.token
-            elif row.is_open and is_finite:
-                row.take(token, logprob, margin, elapsed_s, is_stop=token in self.stop_ids)
-            elif row.is_open:
-                row.is_degenerate = True
-        return chosen
-
     def _ids(self, text: str) -> list[int]:
         """Tokenise rendered text."""
         return token_ids(self.tokenizer, text)
 
-    def _tensor(self, rows: list[list[int]]) -> torch.Tensor:
+    def tensor(self, rows: list[list[int]]) -> torch.Tensor:
         """Put equally long rows on the device."""
         import torch
 

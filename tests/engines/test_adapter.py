@@ -19,7 +19,8 @@ import pytest
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.adapter import AdapterEngine, build_id, resolve_base
 from pytest_modelgate.engines.adapter_files import find_files
-from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, Row
+from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt
+from pytest_modelgate.engines.adapter_row import Row
 from pytest_modelgate.errors import EngineStartError, MissingExtraError
 from pytest_modelgate.records import Failure, Generation, Message, Request
 
@@ -115,8 +116,8 @@ def reference(folders: Path) -> Any:
 
 
 def engine_for(path: Path, base: Path | None = None, **settings: Any) -> AdapterEngine:
-    """Return an engine on two threads."""
-    return AdapterEngine(path=path, base=base, settings=EngineSettings(n_threads=2, **settings))
+    """Return an engine on one thread: the model is too small for two."""
+    return AdapterEngine(path=path, base=base, settings=EngineSettings(n_threads=1, **settings))
 
 
 def ask(texts: Sequence[str], max_tokens: int = 24) -> list[Request]:
@@ -381,14 +382,13 @@ def test_unfinite_logits_are_a_failure_not_an_answer(copies: Path) -> None:
 def test_batching_is_given_up_where_it_changes_tokens(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that gives other tokens than one-by-one decoding is found at the start, and the tokens stay right."""
     expected = [one.token_ids for one in answers(engine_for(folders / "adapter", batch_size=1), ask(TEXTS))]
-    decode: Callable[..., list[Row]] = LoadedModel.decode
+    forward: Callable[..., Any] = LoadedModel.forward
 
-    def broken(model: LoadedModel, prompts: Sequence[Sequence[int]], *others: Any) -> list[Row]:
-        """Feed the padding to the shorter prompts, as a batch without an attention mask does."""
-        width = max(map(len, prompts))
-        return decode(model, [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], *others)
+    def broken(model: LoadedModel, ids: Any, mask: Any, *others: Any) -> Any:
+        """Look at the padding too, as a batch without an attention mask does."""
+        return forward(model, ids, torch.ones_like(mask), *others)
 
-    monkeypatch.setattr(LoadedModel, "decode", broken)
+    monkeypatch.setattr(LoadedModel, "forward", broken)
     engine = engine_for(folders / "adapter", batch_size=4)
 
     found = [one.token_ids for one in answers(engine, ask(TEXTS))]
