@@ -41,13 +41,9 @@ def test_the_first_difference_is_shown(tmp_path: Path) -> None:
     found = checked(target, write(tmp_path, "reference", CHATML))["chat_template"]
     assert (found.outcome, found.mode) == ("failed", "F01")
     assert found.reason == "golden/parcel: the prompt is another text than the reference's (and 11 more)"
-    assert (
-        found.details
-        == (
-            "target.gguf, at character 44: ...'er in JSON.<|im_end|><|im_start|>user\\nWhere is my parcel?<'...",
-            "reference, at character 44: ...'er in JSON.<|im_end|>\\n<|im_start|>user\\nWhere is my parcel?'...",
-        )
-        or len(found.details) == 2
+    assert found.details == (
+        r"target.gguf, at character 44: ...'r in JSON.<|im_end|><|im_start|>user\nWhere is my parcel?<|im'...",
+        r"reference, at character 44: ...'r in JSON.<|im_end|>\n<|im_start|>user\nWhere is my parcel?<|i'...",
     )
 
 
