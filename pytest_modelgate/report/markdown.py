@@ -13,9 +13,11 @@ from pytest_modelgate.report.changes import find_changes, wants_baseline
 from pytest_modelgate.report.detail import FieldDetail, describe_labels
 from pytest_modelgate.report.error_analysis import Cluster, analyse_errors
 from pytest_modelgate.report.escape import code, markdown
+from pytest_modelgate.report.ladder import chosen_text, ladder_rows
 from pytest_modelgate.report.misses import worst_first
 from pytest_modelgate.report.noise import expired, flips, quarantined, repeat_heads
 from pytest_modelgate.report.outcome import RunOutcome
+from pytest_modelgate.report.preflight import check_lines
 from pytest_modelgate.report.raw_validity import raw_validity_text
 from pytest_modelgate.report.speed import speed_notes, speed_rows
 from pytest_modelgate.report.words import (
@@ -67,7 +69,9 @@ def _lines(outcome: RunOutcome) -> Iterator[str]:
     yield from _listed(markdown(reason, 500) for reason in outcome.reasons)
     if outcome.accepted is not None:
         yield from (markdown(outcome.accepted, 500), "")
+    yield from _preflight(outcome)
     yield from _gates(outcome.gates)
+    yield from _ladder(outcome)
     yield from _cuts(outcome)
     yield from _arms(compare_arms(outcome))
     yield from _speed(outcome)
@@ -76,6 +80,32 @@ def _lines(outcome: RunOutcome) -> Iterator[str]:
     yield from _errors(outcome)
     yield from _confusions(outcome)
     yield from _cases(outcome)
+
+
+def _preflight(outcome: RunOutcome) -> Iterator[str]:
+    """Yield what was found before anything was generated, failures with their details."""
+    if not outcome.preflight:
+        return
+    yield "### Preflight"
+    yield ""
+    for target in outcome.release.judged:
+        found = [one for one in outcome.preflight if one.target == target.id]
+        if found:
+            yield from _listed(markdown(line.strip(), 500) for line, _ in check_lines(target.id, found))
+
+
+def _ladder(outcome: RunOutcome) -> Iterator[str]:
+    """Yield the judged targets side by side, where there are several."""
+    rows = ladder_rows(outcome)
+    if rows:
+        yield "### Targets side by side"
+        yield ""
+        yield f"| {' | '.join(map(markdown, rows[0]))} |"
+        yield "|" + "---|" * len(rows[0])
+        yield from (f"| {code(row[0], cell=True)} | {' | '.join(map(markdown, row[1:]))} |" for row in rows[1:])
+        yield ""
+    if chosen := chosen_text(outcome):
+        yield from (markdown(chosen), "")
 
 
 def _gates(gates: Sequence[GateResult]) -> Iterator[str]:
@@ -98,7 +128,7 @@ def _gates(gates: Sequence[GateResult]) -> Iterator[str]:
         )
     yield ""
     if origins := dict.fromkeys(gate.origin for gate in gates if gate.origin):
-        yield f"ᵖ {markdown(', '.join(origins))}, added by `release_gates`; a gate of the same name changes it."
+        yield f"ᵖ {markdown(', '.join(origins))}, not written in gates.toml; a gate of your own there changes it."
         yield ""
 
 

@@ -119,7 +119,7 @@ def test_published_gates_are_marked(project: Project) -> None:
     assert any(line.startswith("| ✓ | `support-macro_f1[cand]` ᵖ |") for line in lines)
     assert any(line.startswith("| ✓ | `intent[cand]` |") for line in lines)
     assert (
-        "ᵖ published gate of classification tasks, added by `release_gates`; a gate of the same name changes it."
+        "ᵖ published gate of classification tasks, not written in gates.toml; a gate of your own there changes it."
         in lines
     )
     origins = {gate["name"]: gate["origin"] for gate in project.report["gates"]}
