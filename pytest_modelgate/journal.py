@@ -38,9 +38,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, Json] = {
-            row["key"]: row["generation"] for row in read_rows(path) if isinstance(row.get("key"), str)
-        }
+        self._known: dict[str, Json] = {}
+        self._said: dict[str, dict[str, None]] = {}
+        for row in read_rows(path):
+            if isinstance(row.get("key"), str):
+                self._remember(row)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -52,6 +54,19 @@ class Journal:
         found = self._known.get(key)
         return None if found is None else Generation.from_json(found)
 
+    def texts(self, messages_sha256: str) -> tuple[str, ...]:
+        """Return what any target answered to the same messages, each text once, the newest first."""
+        return tuple(reversed(self._said.get(messages_sha256, {})))
+
+    def _remember(self, row: Json) -> None:
+        """Keep a row for look-ups."""
+        self._known[row["key"]] = row["generation"]
+        asked = row.get("messages_sha256")
+        if isinstance(asked, str):
+            texts = self._said.setdefault(asked, {})
+            texts.pop(row["generation"]["text"], None)
+            texts[row["generation"]["text"]] = None
+
     def append(self, key: str, about: Json, generation: Generation) -> None:
         """
         Write one generation as one line and hand it to the operating system before returning.
@@ -60,7 +75,7 @@ class Journal:
         """
         row = {"v": 1, "key": key, **about, "created": round(time.time(), 3), "generation": generation.to_json()}
         self._write(json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n")
-        self._known[key] = row["generation"]
+        self._remember(row)
 
     def _write(self, line: bytes) -> None:
         """Append a line, after the end of one that was torn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pytest_modelgate.cases import Case
@@ -14,6 +15,8 @@ from pytest_modelgate.judgement import judge, record_failure
 from pytest_modelgate.records import EngineInfo, Failure, Generation, GenerationSettings, Json, Record, Request
 from pytest_modelgate.release import Release
 from pytest_modelgate.targets import Target
+
+_MOST_SIBLINGS = 3
 
 
 def journal_key(identity: str, request: Request, repeat: int = 0) -> str:
@@ -122,8 +125,10 @@ class TargetRun:
         try:
             self._engine = self._target.open()
             self.engine_info = self._engine.describe()
-            for key, result in self._engine.generate(requests):
+            for key, result in self._engine.generate([self._with_drafts(request) for request in requests]):
                 request = waiting.pop(key)
+                if not waiting:
+                    self.engine_info = self._engine.describe()  # which by now knows how it went
                 if self._watcher is not None:
                     self._watcher.answered(self._target.id, result)
                 if isinstance(result, Generation) and self._journal is not None:
@@ -134,6 +139,24 @@ class TargetRun:
                 self._watcher.end(self._target.id)
             for key in waiting:
                 yield key, Failure("start", str(error))
+
+    def _with_drafts(self, request: Request) -> Request:
+        """
+        Return a request with what its answer may be, the likeliest first.
+
+        What this target's siblings answered, in this run or an earlier one, then the accepted release's answer, then the
+        expected one. An engine verifies it: no answer depends on it.
+        """
+        case, _ = self._plan[request.key]
+        baseline = self._release.rules.baseline
+        accepted = None if baseline is None else baseline.records.get((case.suite, case.id))
+        said = () if self._journal is None else self._journal.texts(messages_digest(request))[:_MOST_SIBLINGS]
+        texts = (
+            *said,
+            None if accepted is None else accepted.output,
+            self._release.tasks[case.task].judge.answer(case),
+        )
+        return replace(request, drafts=tuple(dict.fromkeys(text for text in texts if text)))
 
     def _judge(self, key: str, result: Generation | Failure, *, replayed: bool) -> Record:
         case, _ = self._plan[key]

@@ -64,6 +64,7 @@ class GgufEngine:
         self._shared: SharedContext | None = None
         self._ties: NearTies | None = None
         self._counts: Counter[str] = Counter()
+        self._batchers: list[Batcher] = []
         self._grammars: Grammars | None = None
         self._told: set[str] = set()
 
@@ -191,7 +192,7 @@ class GgufEngine:
                 self._tell(request.key)
                 yield request.key, self._alone(model, request)
             return
-        batcher = Batcher(memory, model.is_eog, ties, self._tell)
+        self._batchers.append(batcher := Batcher(memory, model.is_eog, ties, self._tell))
         for job, answer in batcher.run(jobs):
             request, dropped, choices = asked[job.key]
             self._counts["answers"] += 1
@@ -206,8 +207,6 @@ class GgufEngine:
             else:
                 yield job.key, _knowing_raw(_generation(model, answer, len(job.prompt), dropped), request, choices)
             choices.close()
-        self._counts.update(proposed=batcher.proposed, accepted=batcher.accepted)
-        self._counts.update(computed=batcher.computed, generated=batcher.generated)
 
     def _chooser(self, model: LlamaModel, request: Request) -> Chooser:
         """Return what chooses the tokens of an answer; raise EngineError for a grammar that llama.cpp refuses."""
@@ -269,9 +268,12 @@ class GgufEngine:
                 "n_cells": None if self._shared is None else self._shared.n_cells,
                 "largest_logit_difference": round(ties.difference, 5),
                 "near_tie_tolerance": round(ties.tolerance, 5),
-                **{name: counts[name] for name in ("answers", "near_ties", "computed", "generated")},
-                "draft_tokens": counts["proposed"],
-                "draft_tokens_accepted": counts["accepted"],
+                "answers": counts["answers"],
+                "near_ties": counts["near_ties"],
+                "computed": sum(batcher.computed for batcher in self._batchers),
+                "generated": sum(batcher.generated for batcher in self._batchers),
+                "draft_tokens": sum(batcher.proposed for batcher in self._batchers),
+                "draft_tokens_accepted": sum(batcher.accepted for batcher in self._batchers),
             }
         }
 

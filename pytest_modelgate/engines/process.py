@@ -138,6 +138,9 @@ class ProcessEngine:
         self._is_busy = True
         child.send({"requests": [request.to_json() for request in waiting.values()]})
         while (event := child.receive(self._timeout_s))["event"] != "done":
+            if event["event"] == "info":
+                self._info = EngineInfo(**event["info"])
+                continue
             key = event["key"]
             if event["event"] == "started":
                 self._tells_starts = True

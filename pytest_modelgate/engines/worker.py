@@ -164,7 +164,9 @@ def _serve(engine: Any, requests: list[Request], emit: Callable[[Json], None]) -
     """Run the requests of one call of ``generate``."""
     # Engines that say which requests they took up call this; of the others all requests count as in flight.
     engine.on_started = lambda key: emit({"event": "started", "key": key})
-    for key, result in engine.generate(requests):
+    for number, (key, result) in enumerate(engine.generate(requests), 1):
+        if number == len(requests):  # before the last result: nobody may wait for what comes after it
+            emit({"event": "info", "info": engine.describe().to_json()})
         kind = "generation" if isinstance(result, Generation) else "failure"
         emit({"event": "result", "key": key, kind: result.to_json()})
     emit({"event": "done", "peak_rss_bytes": engine.peak_rss_bytes()})
