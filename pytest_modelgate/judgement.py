@@ -72,6 +72,7 @@ def judge(task: Task, case: Case, target: str, generation: Generation, *, replay
         output_tokens=generation.output_tokens,
         input_tokens_dropped=generation.input_tokens_dropped,
         min_margin=min(generation.margins, default=None),
+        near_tie=generation.near_tie,
         replayed=replayed,
     )
 

@@ -263,7 +263,7 @@ class Record:
     apply is absent. ``labels`` maps a field to its expected and its given label, as text. ``confidences`` maps a field
     to the probability that the model gave its label. ``counts`` maps a name to counts that are summed over cases, such
     as true positives, false positives and false negatives of a field. ``input_tokens_dropped``: what of the input the
-    model was not shown, 0 for nothing. ``error`` is set, and everything judged is empty, when the engine gave no
+    model was not shown, 0 for nothing. ``near_tie``: two choices were so near that it was decided again, alone. ``error`` is set, and everything judged is empty, when the engine gave no
     generation.
     """
 
@@ -291,6 +291,7 @@ class Record:
     output_tokens: int = 0
     input_tokens_dropped: int = 0
     min_margin: float | None = None
+    near_tie: bool = False
     replayed: bool = False
     error: str | None = None
 

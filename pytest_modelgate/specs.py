@@ -43,13 +43,14 @@ _OPTIONS: dict[str, type[int | str | float]] = {
     "n_gpu_layers": int,
     "n_threads": int,
     "batch_size": int,
+    "n_seq": int,
     "dtype": str,
     "device": str,
     "timeout_s": float,
 }
 _ENGINE_OPTIONS = frozenset(_OPTIONS) - {"id", "base", "system", "modelfile"}
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda")}
-_AT_LEAST = {"n_ctx": 8, "n_gpu_layers": -1, "n_threads": 1, "batch_size": 1, "timeout_s": 1}
+_AT_LEAST = {"n_ctx": 8, "n_gpu_layers": -1, "n_threads": 1, "batch_size": 1, "n_seq": 1, "timeout_s": 1}
 
 
 @dataclass(frozen=True, slots=True)

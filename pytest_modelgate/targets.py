@@ -206,7 +206,9 @@ def _prepare_python(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
 
 
 def _identity(spec: TargetSpec, files: Json, build: str, settings: EngineSettings) -> str:
-    """Hash what makes the target's answers what they are; threads and time limits do not change them."""
-    shaping = {name: value for name, value in settings.to_json().items() if name not in {"n_threads", "timeout_s"}}
+    """Hash what makes the target's answers what they are; threads, time limits and how many are decoded together do not change them."""
+    shaping = {
+        name: value for name, value in settings.to_json().items() if name not in {"n_threads", "timeout_s", "n_seq"}
+    }
     made_by = {"decoding": DECODING_VERSION, "engine": build, "jinja2": metadata.version("jinja2")}
     return digest({"kind": spec.kind, "files": files, "made_by": made_by, "settings": shaping})

@@ -16,7 +16,7 @@ from pytest_modelgate.engines.gguf_prompt import encoded_text, rendered
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
 from pytest_modelgate.engines.llama_batch import MAX_SEQUENCES, SharedContext
 from pytest_modelgate.engines.llama_sampling import Grammars
-from pytest_modelgate.engines.memory import gguf_bytes
+from pytest_modelgate.engines.memory import check_gguf, gguf_bytes
 from pytest_modelgate.engines.near_ties import NearTies, largest_difference
 from pytest_modelgate.engines.prefix_tree import shared_length
 from pytest_modelgate.engines.raw_text import with_raw_texts
@@ -127,6 +127,7 @@ class GgufEngine:
         """Load the model once."""
         if self._model is None:
             settings = self._settings
+            check_gguf(self._path, settings)
             self._model = LlamaModel(
                 self._path,
                 n_ctx=settings.n_ctx,

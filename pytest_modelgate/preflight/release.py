@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from pytest_modelgate.engines import probe_process
 from pytest_modelgate.errors import GatesFileError, ModelgateError
@@ -35,7 +36,7 @@ def _served(release: Release, target: Target) -> CheckResult:
         finding = Finding("not checked", "there is no reference whose tokens could be counted (--reference SPEC)")
     else:
         link = artifact_of(reference)
-        kind = "gguf" if link.kind == "gguf" else "adapter"
+        kind: Literal["gguf", "adapter"] = "gguf" if link.kind == "gguf" else "adapter"
         probe = probe_process.open_probe(kind, link.path, base=link.base, lora=link.lora, settings=reference.settings)
         engine = target.open()
         try:

@@ -120,6 +120,7 @@ def _case(record: Record) -> Json:
         "prompt_tokens",
         "output_tokens",
         "min_margin",
+        "near_tie",
         "group",
         "tags",
         "location",

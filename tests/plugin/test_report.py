@@ -140,6 +140,7 @@ def test_record_in_the_report(project: Project) -> None:
         "prompt_tokens": 40,
         "output_tokens": 2,
         "min_margin": 0.5,
+        "near_tie": False,
         "group": "refunds",
         "tags": [],
         "location": "golden/support.jsonl:3",
