@@ -22,6 +22,7 @@ _ASSIGNMENT = re.compile(r"(\$\w+) := (.+)", re.DOTALL)
 _COMMENT = re.compile(r"/\*.*\*/", re.DOTALL)
 _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\["\\nt])*")|(`[^`]*`)|(\d+)|(\()|(\)(?:\.\w+)?)|((?:\$\w*|\.)[\w.]*|[a-z]+))')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"', r"\\": "\\"}
+_OTHER_BLOCKS = frozenset({"with", "define", "block", "template", "break", "continue"})
 _CONSTANTS = {"true": True, "false": False}
 _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {"lt": lt, "le": le, "gt": gt, "ge": ge}
 
@@ -136,6 +137,8 @@ def _parse(parts: Iterator[tuple[str, bool]]) -> tuple[tuple[Any, ...], str | No
             nodes.append(_Text(part))
         elif word in {"else", "end"}:
             return tuple(nodes), part
+        elif word in _OTHER_BLOCKS:
+            raise GoTemplateError(f"{{{{ {part} }}}} is not known here")
         elif word == "if":
             nodes.append(_parse_if(part, rest, parts))
         elif word == "range":

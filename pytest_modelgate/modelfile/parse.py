@@ -100,9 +100,9 @@ def _instructions(text: str, source: str) -> Iterator[Instruction]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         where = f"{source}:{number}"
-        name, rest = _name(line.strip(), where)
+        name, rest = _name(line.lstrip(), where)
         key, rest = _key(name, rest, where)
-        value = rest.strip()
+        value = rest.lstrip()
         while (said := _unquoted(value.strip())) is None:
             following = next(lines, None)
             if following is None:
@@ -116,7 +116,7 @@ def _instructions(text: str, source: str) -> Iterator[Instruction]:
 
 def _name(line: str, where: str) -> tuple[str, str]:
     """Return an instruction's name, in capitals, and what follows it."""
-    given, _, rest = line.replace("\t", " ", 1).partition(" ")
+    given, rest = _word(line)
     name = given.upper()
     if name not in _KNOWN:
         near = did_you_mean(name, _KNOWN)
@@ -130,7 +130,7 @@ def _key(name: str, rest: str, where: str) -> tuple[str, str]:
     """Return the parameter or role that comes before a value, and the value; no key for other instructions."""
     if name not in {"PARAMETER", "MESSAGE"}:
         return "", rest
-    key, _, value = rest.replace("\t", " ", 1).partition(" ")
+    key, value = _word(rest)
     if name == "MESSAGE" and key not in _ROLES:
         raise ConfigurationError(f"{where}: MESSAGE is from {key[:40]!r}; valid are {', '.join(_ROLES)}")
     if name == "PARAMETER" and not _PARAMETER.fullmatch(key):
@@ -138,6 +138,12 @@ def _key(name: str, rest: str, where: str) -> tuple[str, str]:
     if not value.strip():
         raise ConfigurationError(f"{where}: {name} {key} has no value")
     return key, value
+
+
+def _word(text: str) -> tuple[str, str]:
+    """Return what stands before the first blank, and what stands behind it."""
+    word = re.split(r"[ \t]", text, maxsplit=1)
+    return word[0].rstrip(), word[1] if len(word) > 1 else ""
 
 
 def _unquoted(value: str) -> str | None:

@@ -34,8 +34,8 @@ def _room(found: Modelfile, subject: Subject) -> Iterator[Finding]:
         yield Finding("failed", f"{found.where(given)}: PARAMETER num_ctx {given.value} is no size of a context")
         return
     room = _LEAST_DEFAULT_CTX if number is None else int(number)
-    where = f"{found.source}: no PARAMETER num_ctx: Ollama's default, as little as" if given is None else ""
-    where = where or f"{found.where(given)}: PARAMETER num_ctx" if given is not None else where
+    left_out = f"{found.source}: no PARAMETER num_ctx: Ollama's default, as little as"
+    where = left_out if given is None else f"{found.where(given)}: PARAMETER num_ctx"
     if room >= subject.n_ctx:
         return
     lengths = {key: sum(len(turn.content) for turn in turns) for key, turns in subject.prompts.items()}

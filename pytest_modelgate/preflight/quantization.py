@@ -97,9 +97,7 @@ def file_name(subject: Subject) -> Finding:
     found = _IN_NAME.findall(subject.target.path.stem)
     if not found:
         return Finding("passed", f"{name} promises no quantisation")
-    promised = (
-        str(found[-1]).upper().replace("FP", "F") if not found[-1].upper().startswith("MXFP") else found[-1].upper()
-    )
+    promised = re.sub("^FP", "F", found[-1].upper())
     if label is None:
         return Finding("warned", f"the name says {promised}, and the file has no label (general.file_type)")
     if promised == label or _EXTENDED.sub("", promised) in {label, *_family(label)}:
@@ -134,13 +132,14 @@ def _judged(label: str, use: _Use, told: str) -> Iterator[Finding]:
     usual = bits_of_type(use.main)
     less = {name: share for name, share in use.shares.items() if bits_of_type(name) < usual and name not in known}
     # A recipe for very few bits gives the layers that bear it still fewer.
-    is_low = use.main.startswith(("IQ", "TQ", "MXFP"))
-    if less and not (is_low and sum(less.values()) < 1 - use.shares.get(use.main, 0.0)):
+    is_low = use.main not in _RECIPES and use.main not in FULL_PRECISION
+    if sum(less.values()) > (use.shares.get(use.main, 0.0) if is_low else _FEW):
         share = f"{sum(less.values()):.0%} of the weights are {', '.join(sorted(less))}"
         yield Finding("failed", f"the label is {label}, and {share}, which is less; {told}")
     elif use.shares and use.main not in use.shares:
         most = max(use.shares, key=lambda name: use.shares[name])
-        outcome: CheckOutcome = "failed" if use.fallback < _MOST else "warned"
+        can_tell = use.fallback < _MOST and use.main != "MXFP4"  # that one is for experts alone
+        outcome: CheckOutcome = "failed" if can_tell else "warned"
         yield Finding(outcome, f"the label is {label}, and no weight is {use.main}: most are {most}; {told}")
     other = {
         name: share for name, share in use.shares.items() if name not in known and name not in less and share > _FEW
