@@ -3,7 +3,7 @@ Answer requests with lm-evaluation-harness, which asks an OpenAI-compatible serv
 
     python benchmarks/peers/lm_evaluation_harness.py requests.json http://127.0.0.1:PORT
 
-prints ``{"seconds"}``: of the evaluation itself, without the harness's own start. The server is llama-cpp-python's, started by
+prints ``{"seconds", "answers"}``: of the evaluation itself, without the harness's own start. The server is llama-cpp-python's, started by
 whoever calls this.
 """
 
@@ -68,17 +68,12 @@ def main() -> int:
             system_instruction=system,
             apply_chat_template=True,
             bootstrap_iters=0,
-            log_samples=False,
+            log_samples=True,
         )
         seconds = time.perf_counter() - started
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "results": {k: v for k, v in found["results"]["modelgate_bench"].items() if k != "alias"},
-            }
-        )
-    )
+    samples = sorted(found["samples"]["modelgate_bench"], key=lambda sample: sample["doc_id"])
+    answers = [sample["resps"][0][0] for sample in samples]
+    print(json.dumps({"seconds": seconds, "answers": answers}), flush=True)
     return 0
 
 
