@@ -178,12 +178,18 @@ def _long_prompt(subject: Subject, links: Links) -> Finding:
 
 
 def _why_not(links: Links, *others: Artifact) -> Finding | None:
-    """Return why links cannot be compared, None where they can; the target is always among them."""
+    """
+    Return why links cannot be compared, None where they can; the target is always among them.
+
+    A target that gives no logits has failed, as damaged; what else is missing is not checked.
+    """
     if links.rows.reason is not None:
         return Finding("not checked", links.rows.reason)
     for link in (*others, links.subject.target):
         if (reason := links.why_not(link)) is not None:
-            return Finding("not checked" if link is not links.subject.target else "failed", reason)
+            if link is links.subject.target:
+                return Finding("failed", reason, mode="F16")
+            return Finding("not checked", reason)
     return None
 
 
