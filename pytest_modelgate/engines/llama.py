@@ -125,7 +125,9 @@ class Vocabulary:
 
     def is_control(self, token: int) -> bool:
         """Say whether a token never stands for text."""
-        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+        library = self._lib
+        attributes = library.llama_vocab_get_attr(self._vocab, token)
+        return bool(attributes & (library.LLAMA_TOKEN_ATTR_CONTROL | library.LLAMA_TOKEN_ATTR_UNKNOWN))
 
     def is_added(self, token: int) -> bool:
         """Say whether a token was added by its user, to be recognised as a whole."""

@@ -23,7 +23,7 @@ from tests.faults.gguf_edit import Edit, edit, metadata
 from tests.preflight.tokenizing import PROMPTS, SUPPORT, checked, failures, write
 
 TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+NORMAL, UNKNOWN, UNUSED = 1, 2, 5
 BOS_CHATML = "{{ bos_token }}" + CHATML
 
 
@@ -220,3 +220,11 @@ def healthy_pair() -> tuple[Probe, Probe]:
         GgufProbe(SUPPORT / "support-Q8_0.gguf", None, EngineSettings()),
         AdapterProbe(SUPPORT / "adapter", SUPPORT / "base", EngineSettings()),
     )
+
+
+def test_a_token_for_what_is_unknown_is_special_too(tmp_path: Path) -> None:
+    """llama.cpp recognises it in text as it does control tokens, and transformers marks it as special."""
+    reference = write(tmp_path, "reference", CHATML)
+    target = edit(reference, tmp_path / "target.gguf", types_with(reference, marker=UNKNOWN))
+    assert failures(checked(target, reference)) == {}
+    assert failures(checked(reference, target)) == {}
