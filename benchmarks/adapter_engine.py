@@ -2,7 +2,7 @@
 Compare the adapter engine with ``model.generate``, on the demo candidate and its own suites.
 
     python -m benchmarks.adapter_engine --cases 96 --write docs/benchmarks/adapter_engine.json
-    python -m benchmarks.adapter_engine --device cuda --against 64
+    python -m benchmarks.adapter_engine --device cuda --dtype bfloat16 --batch-size 64 --against 64
 
 Against stands transformers' own ``generate``, greedily, with its cache, on the same adapter: one prompt at a time on a
 CPU, ``--against`` prompts at a time, padded on the left, where that is more than 1. The engine answers the same prompts

@@ -96,7 +96,7 @@ def _probed(batching: Batching, prompts: Sequence[Sequence[int]], single: Sequen
 
 
 def _largest_difference(batched: Sequence[Row], single: Sequence[Row]) -> float:
-    """Return by how much the logits of the same tokens differ at most; infinite where they are not numbers."""
+    """Return by how much the logits of the same tokens differ at most; what is infinite in both does not."""
     largest = 0.0
     for one, other in zip(batched, single, strict=True):
         for mine, its in zip(one.logits or (), other.logits or (), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,9 +73,9 @@ def tokens(engine: AdapterEngine, requests: Sequence[Request]) -> dict[str, tupl
     return {key: answered(result).token_ids for key, result in engine.generate(requests)}
 
 
-def counts(engine: AdapterEngine) -> dict[str, Any]:
+def counts(engine: AdapterEngine) -> defaultdict[str, Any]:
     """Return how decoding together went so far."""
-    return dict(engine.describe().facts.get("decoding", {"passes": 0, "computed": 0, "draft_tokens_accepted": 0}))
+    return defaultdict(int, engine.describe().facts.get("decoding", {}))
 
 
 def with_drafts(what: str) -> list[Request]:
