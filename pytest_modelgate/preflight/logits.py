@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pytest_modelgate.engines.probe_process import open_probe
+from pytest_modelgate.engines import probe_process
 from pytest_modelgate.preflight.check import Artifact, Check, Finding, Subject
 from pytest_modelgate.preflight.logits_compare import Comparison
 from pytest_modelgate.preflight.logits_links import Edge, Links, bits_of
@@ -77,7 +77,7 @@ def limits_for(bits: float) -> Limits:
 def open_stage(subject: Subject) -> Iterator[Links]:
     """Give the checks a folder for logits, for as long as they run."""
     with TemporaryDirectory(prefix="modelgate-logits-") as folder:
-        links = Links(subject, Path(folder), open_probe)
+        links = Links(subject, Path(folder), probe_process.open_probe)
         try:
             yield links
         finally:
@@ -114,7 +114,7 @@ def _logits_parity(subject: Subject, links: Links) -> Finding:
     if (reason := _why_not(links, reference)) is not None:
         return reason
     whole = Edge(reference.id, subject.target.id, links.between(reference, subject.target), bits_of(subject.target))
-    figures = whole.comparison.figures("target") | {"positions": float(whole.comparison.n_positions)}
+    figures = whole.comparison.figures()
     edges = list(links.edges())
     details = tuple(str(edge) for edge in edges)
     outcome = _outcome(whole)
@@ -164,7 +164,7 @@ def _long_prompt(subject: Subject, links: Links) -> Finding:
     found = links.long_between(reference, subject.target)
     if found is None or links.long is None:
         return Finding("not checked", "there are not enough prompts, or too short a context, to make a long one")
-    figures = found.figures("long")
+    figures = {f"long.{name}": value for name, value in found.figures().items()}
     told = f"behind {len(links.long.prompt_ids)} tokens: {found}"
     bits = bits_of(subject.target)
     if found.kl_mean > limits_for(bits).kl:  # too few tokens to count those that are the same

@@ -40,16 +40,17 @@ class Comparison:
     decisions: float
     n_decisions: int
 
-    def figures(self, name: str) -> dict[str, float]:
-        """Return the figures by names that begin with ``name``."""
+    def figures(self) -> dict[str, float]:
+        """Return the figures by the names of the metrics that gates may limit (:mod:`~pytest_modelgate.metrics.parity`)."""
         found = {
             "nmse": self.nmse,
             "kl.mean": self.kl_mean,
             "kl.p99": self.kl_p99,
-            "top1": self.top1,
-            "decisions": self.decisions,
+            "top1_agreement": self.top1,
+            "label_top1_agreement": self.decisions,
+            "rows": float(self.n_positions),
         }
-        return {f"{name}.{key}": value for key, value in found.items() if not np.isnan(value)}
+        return {key: value for key, value in found.items() if not np.isnan(value)}
 
     def __str__(self) -> str:
         return f"top-1 {self.top1:.3f}, KL {self.kl_mean:.2g}, NMSE {self.nmse:.2g}"
