@@ -7,7 +7,8 @@ Compare the adapter engine with ``model.generate``, on the demo candidate and it
 Against stands transformers' own ``generate``, greedily, with its cache, on the same adapter: one prompt at a time on a
 CPU, ``--against`` prompts at a time, padded on the left, where that is more than 1. The engine answers the same prompts
 without drafts, with the expected answers as drafts, and with half of them exchanged for another case's. All ways take
-turns, after one that is not counted; a ratio is that of the fastest turns. First all cases of golden/ and heldout/ are
+turns, after one that is not counted; a ratio is that of the fastest turns.
+First all cases of golden/ and heldout/ are
 answered by both, and their tokens compared.
 """
 
