@@ -45,15 +45,21 @@ def template(found: Modelfile, subject: Subject, header: GgufHeader, vocabulary:
         yield Finding("not checked", "the file holds no chat template to compare the TEMPLATE with")
         return
     where = found.where(given)
+    talks = _talks(found, subject)
     try:
-        differing = _differing(given.value, own, _talks(found, subject), header, vocabulary)
+        differing, compared = _differing(given.value, own, talks, header, vocabulary)
     except GoTemplateError as error:
         yield Finding("not checked", f"{where}: TEMPLATE: {error}")
         return
     except DoubtError as error:
         yield Finding("not checked", f"{where}: TEMPLATE: {error}")
         return
-    plain = [name for name in differing if name not in _ODD]
+    if not compared:
+        told = (
+            f"{where}: TEMPLATE: the file's own chat template refuses every conversation that it could be compared in"
+        )
+        yield Finding("not checked", told)
+    plain = [name for name in differing if name not in _ODD and all(turn.content.strip() for turn in talks[name])]
     for name in (plain or list(differing))[:1]:
         ours, theirs, trims = differing[name]
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
@@ -74,18 +80,23 @@ def _talks(found: Modelfile, subject: Subject) -> dict[str, tuple[Message, ...]]
 
 def _differing(
     given: str, own: str, talks: Mapping[str, tuple[Message, ...]], header: GgufHeader, vocabulary: Vocabulary
-) -> dict[str, tuple[str, str, bool]]:
-    """Return both texts of each conversation that is written otherwise, and whether that is by blanks at ends alone."""
+) -> tuple[dict[str, tuple[str, str, bool]], int]:
+    """
+    Return both texts of each conversation that is written otherwise, and how many were compared.
+
+    With the texts stands whether blanks at ends are the only difference.
+    """
     bos, eos = (_token(header, name) for name in ("bos", "eos"))
-    found = {}
+    found, compared = {}, 0
     for name, talk in talks.items():
         theirs = own_prompt(own, talk, bos, eos, vocabulary)
         if theirs is None:
             continue
+        compared += 1
         ours = ollama_prompt(given, talk)
         if ours != theirs:
             found[name] = (ours, theirs, ollama_prompt(given, trimmed(talk)) == theirs)
-    return {name: one for name, one in found.items() if not one[2]} or found
+    return {name: one for name, one in found.items() if not one[2]} or found, compared
 
 
 def _token(header: GgufHeader, name: str) -> str | None:

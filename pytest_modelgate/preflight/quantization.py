@@ -16,6 +16,7 @@ __all__ = ["FULL_PRECISION", "file_name", "quantization", "requantized"]
 
 FULL_PRECISION = frozenset({"F32", "F16", "BF16"})
 _MATRIX_DIMS = 2
+_IMATRIX = "quantize.imatrix"
 _FEW = 0.01
 """Share of the weights below which another type is an exception that every recipe has: routers, positions, small heads."""
 
@@ -77,7 +78,7 @@ def quantization(subject: Subject) -> Iterator[Finding]:
     if not header.tensors:
         yield Finding("failed", "the file holds no tensors")
         return
-    told = f"{header.bits_per_weight:.2f} bits per weight: {_histogram(header)}"
+    told = f"{header.bits_per_weight:.2f} bits per weight: {_histogram(header)}{_importance(header)}"
     figures = {"bits_per_weight": round(header.bits_per_weight, 4)}
     if label is None:
         yield Finding("warned", f"the file has no label (general.file_type); {told}", figures=figures)
@@ -89,6 +90,7 @@ def quantization(subject: Subject) -> Iterator[Finding]:
             yield from _judged(label, use, told)
             yield Finding("passed", f"{label}, {told}", figures=figures | {"fallback_share": round(use.fallback, 4)})
     yield from _with_manifest(subject, header)
+    yield from _imatrix(subject, header)
 
 
 def file_name(subject: Subject) -> Finding:
@@ -189,6 +191,26 @@ def _with_manifest(subject: Subject, header: GgufHeader) -> Iterator[Finding]:
         yield Finding(
             "failed", f"the manifest counted other types of tensors: {then}; the file has {_histogram(header)}"
         )
+
+
+def _importance(header: GgufHeader) -> str:
+    """Return on what the importance of weights was measured, as far as the header says it."""
+    count, dataset = (header.values.get(f"{_IMATRIX}.{name}") for name in ("entries_count", "dataset"))
+    return "" if count is None else f"; with the importance of {count} matrices" + (f" on {dataset}" if dataset else "")
+
+
+def _imatrix(subject: Subject, header: GgufHeader) -> Iterator[Finding]:
+    """Yield where no importance was measured, and a recipe or the training's manifest wants one."""
+    if header.values.get(f"{_IMATRIX}.entries_count") is not None or not _quantised_types(header):
+        return
+    label = header.quantization or ""
+    if label.startswith(("IQ1", "IQ2")):
+        told = f"the label is {label}, which needs an importance matrix, and the header names none"
+        yield Finding("warned", f"{told} (quantize.imatrix)", mode="F23")
+    stage = (subject.manifest or {}).get("quantize")
+    if isinstance(stage, dict) and stage.get("imatrix") and subject.target.path.name in stage:
+        told = "the training quantised this file by an importance matrix, and the header names none (quantize.imatrix)"
+        yield Finding("failed", told, mode="F23")
 
 
 def _quantised_types(header: GgufHeader) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 
 from pytest_modelgate.engines.llama import QUANTIZATIONS, quantize
@@ -144,10 +145,19 @@ def test_what_was_made_from_a_quantised_file_fails() -> None:
     assert found("requantized", alone(Q8_0)).outcome == "not checked"
 
 
+def test_the_importance_of_weights_is_reported(tmp_path: Path) -> None:
+    """A file that was quantised by an importance matrix says so; one that the training made so must."""
+    matrices = {name: one.dims[0] for name, one in read_gguf_header(F16).tensors.items() if len(one.dims) > 1}
+    path, stage = tmp_path / Q4_K_M.name, {"imatrix": {"tokens": 9}, Q4_K_M.name: {}}
+    quantize(F16, path, "Q4_K_M", {name: np.ones(columns, np.float32) for name, columns in matrices.items()})
+    assert "with the importance of 15 matrices" in found("quantization", alone(path)).reason
+    assert found("quantization", alone(path, manifest={"quantize": stage})).outcome == "passed"
+    result = found("quantization", alone(Q4_K_M, manifest={"quantize": stage}))
+    assert (result.outcome, result.mode) == ("failed", "F23")
+
+
 def _narrow(path: Path) -> Path:
     """Write a model of one layer whose rows have 64 weights."""
-    import numpy as np
-
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_file_type(1)
     for name, value in (("block_count", 1), ("context_length", 64), ("embedding_length", 64), ("feed_forward_length", 64),

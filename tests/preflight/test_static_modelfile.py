@@ -123,6 +123,19 @@ def test_what_is_not_known_is_not_green(pattern: str, by: str, told: str, judge:
     assert told in result.reason
 
 
+def test_a_case_with_an_empty_input_is_odd(judge: Any) -> None:
+    """The usual template leaves an empty turn out: of a case that tries just that it is told, and fails nothing."""
+    empty = {**PROMPTS, "adversarial/empty": (Message("system", SYSTEM), Message("user", ""))}
+    assert judge(r'TEMPLATE """.*?"""', f"TEMPLATE {USUAL}", prompts=empty).outcome == "warned"
+
+
+def test_a_template_that_refuses_everything_is_not_checked(judge: Any, tmp_path: Path) -> None:
+    """Where no conversation could be compared, nothing was."""
+    refusing = edit(Q8_0, tmp_path / "no.gguf", Edit({"tokenizer.chat_template": "{{ raise_exception('no') }}"}))
+    result = judge(r"FROM \S+", "FROM ./no.gguf", path=refusing)
+    assert (result.outcome, "refuses every conversation" in result.reason) == ("not checked", True)
+
+
 def test_a_difference_is_shown(judge: Any) -> None:
     """Both texts are shown where they first differ."""
     result = judge(r"assistant\{\{", "assistance{{")
