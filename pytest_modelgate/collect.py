@@ -12,7 +12,7 @@ from pytest_modelgate.cases import Case, SuiteFile
 from pytest_modelgate.errors import JournalError
 from pytest_modelgate.journal import JOURNAL, Journal
 from pytest_modelgate.options import Settings
-from pytest_modelgate.records import Record
+from pytest_modelgate.records import EngineInfo, Json, Record
 from pytest_modelgate.release import Release
 from pytest_modelgate.report.misses import describe_miss
 from pytest_modelgate.runner import TargetRun, Watcher
@@ -40,6 +40,7 @@ class Collector:
         self._files = {file.path: file for file in release.files}
         self._runs: dict[str, TargetRun] = {}
         self._journal: Journal | None = None
+        self._engines: dict[str, tuple[EngineInfo, Json]] = {}
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> SuiteNode | None:
         """Collect the files of the suites."""
@@ -107,17 +108,26 @@ class Collector:
         """Let the record ride on the item's report."""
         report = yield
         if isinstance(item, CaseItem) and report.when == "call" and item.record is not None:
-            info = self._runs[item.target.id].engine_info
             setattr(
                 report,
                 REPORT_ATTRIBUTE,
                 {
                     "record": item.record.to_json(),
                     "repeats": [record.to_json() for record in item.repeats],
-                    "engine": None if info is None else info.to_json(),
+                    "engine": self._engine_json(item.target.id),
                 },
             )
         return report
+
+    def _engine_json(self, target: str) -> Json | None:
+        """Return what runs a target as primitives, made once: it rides on every report."""
+        info = self._runs[target].engine_info
+        if info is None:
+            return None
+        known = self._engines.get(target)
+        if known is None or known[0] is not info:
+            known = self._engines[target] = (info, info.to_json())
+        return known[1]
 
     def pytest_unconfigure(self) -> None:
         """End the engines and the journal, however the run ends."""
