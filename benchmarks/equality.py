@@ -73,6 +73,7 @@ def main() -> int:
         f"{'set':<12} {'file':<20} {'cases':>6} {'re-run':>7} {'tolerance':>9} {'outputs':>8} {'verdicts':>8} {'without':>8}"
     )
     rows: list[Json] = []
+    total: dict[str, int] = {}
     said: dict[str, list[str]] = {}
     for work in workloads(options):
         rows.append(compare(work, said, options.cases))
@@ -83,15 +84,22 @@ def main() -> int:
             ),
             flush=True,
         )
-    total = {name: sum(row[name] for row in rows) for name in rows[0] if isinstance(rows[0][name], int)}
+        total = {name: sum(row[name] for row in rows) for name in rows[0] if isinstance(rows[0][name], int)}
+        if options.out:  # after each file, because all of them take a while
+            document = {
+                "rows": rows,
+                "total": total,
+                "machine": describe_machine(),
+                "created": time.strftime("%Y-%m-%d"),
+            }
+            options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if not rows:
+        parser.error("nothing to compare: give --banking77, --candidate or --bench")
     print(
         f"{total['cases']} cases: {total['differing_outputs']} outputs and {total['differing_verdicts']} verdicts differ; "
         f"{total['near_ties'] / total['cases']:.1%} near-ties re-run, without which {total['differing_without_rerun']} "
         "outputs would differ"
     )
-    if options.out:
-        document = {"rows": rows, "total": total, "machine": describe_machine(), "created": time.strftime("%Y-%m-%d")}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 1 if total["differing_outputs"] or total["differing_verdicts"] else 0
 
 
