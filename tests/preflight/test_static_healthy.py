@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,20 @@ from pytest_modelgate.preflight.manifest import find_manifest
 from pytest_modelgate.preflight.modelfile import find_modelfile
 from pytest_modelgate.preflight.run import run_preflight
 from pytest_modelgate.preflight.static import CHECKS
-from tests.preflight.static_subjects import ADAPTER, BASE, F16, Q4_K_M, Q8_0, ROOT, alone, subject
+from tests.faults.gguf_edit import write_lora
+from tests.preflight.static_subjects import (
+    ADAPTER,
+    BASE,
+    BASE_F16,
+    F16,
+    Q4_K_M,
+    Q8_0,
+    ROOT,
+    alone,
+    changed,
+    copied,
+    subject,
+)
 
 TINY = ("postmortem", "incident", "ci_failure", "invoice")
 
@@ -68,6 +82,35 @@ def test_folders_are_looked_at_too(target: Artifact) -> None:
     results = list(run_preflight(Subject(target), ("static",)))
     assert [one.reason for one in results if one.outcome == "failed"] == []
     assert [one.check for one in results] == [one.name for one in CHECKS if target.kind in one.kinds]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("base/config.json", {"rms_norm_eps": "small"}),
+        ("base/config.json", {"rope_parameters": {"full_attention": 1}}),
+        ("base/config.json", {"head_dim": [64]}),
+        ("base/generation_config.json", {"eos_token_id": [[2]]}),
+        ("base/tokenizer_config.json", {"chat_template": 7}),
+        ("adapter/adapter_config.json", {"target_modules": 7, "r": "many"}),
+        ("adapter/adapter_config.json", {"lora_alpha": {}}),
+    ],
+)
+def test_values_of_a_wrong_kind_fail_in_one_line(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever stands in a JSON file, a check fails and nothing breaks."""
+    adapter, base = copied(ADAPTER, tmp_path / "adapter"), copied(BASE, tmp_path / "base")
+    changed(tmp_path / name, **settings)
+    lora = write_lora(ADAPTER, tmp_path / "lora.gguf")
+    results = [
+        one
+        for given in (
+            subject(Q8_0, adapter=adapter, base=base),
+            subject(BASE_F16, adapter=adapter, base=base, lora=lora),
+        )
+        for one in run_preflight(given, ("static",))
+    ]
+    assert "failed" in {one.outcome for one in results}
+    assert all("\n" not in one.reason for one in results)
 
 
 def test_every_check_has_a_name_of_its_own() -> None:
