@@ -44,4 +44,4 @@ def _subject(specs: Sequence[str], gates: Path | None, directory: Path) -> Subje
         return subjects_of(load_release(load_rules(gates), parsed, None, answers=False))[0]
     generation, hashes = GenerationTable(), FileHashes(None)
     target, *references = [prepare_target(spec, generation, hashes) for spec in parsed]
-    return subject_of(target, references, prompts={}, answers={}, max_tokens=generation.max_tokens)
+    return subject_of(target, references, prompts={}, answers={}, generation=generation)

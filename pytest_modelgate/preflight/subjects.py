@@ -15,6 +15,7 @@ from pytest_modelgate.preflight.manifest import find_manifest
 from pytest_modelgate.preflight.modelfile import find_modelfile
 from pytest_modelgate.records import Message
 from pytest_modelgate.release import Release
+from pytest_modelgate.tables import GenerationTable
 from pytest_modelgate.targets import Target
 from pytest_modelgate.tasks import Task
 
@@ -39,7 +40,7 @@ def subjects_of(release: Release) -> list[Subject]:
             release.judged,
             prompts=prompts | _own_prompts(release, target, prompts),
             answers=answers,
-            max_tokens=release.gates_file.generation.max_tokens,
+            generation=release.gates_file.generation,
         )
         for target in release.judged
         if target.spec.kind in _FILES
@@ -61,7 +62,7 @@ def subject_of(
     *,
     prompts: Mapping[str, tuple[Message, ...]],
     answers: Mapping[str, str],
-    max_tokens: int,
+    generation: GenerationTable,
 ) -> Subject:
     """
     Return a target with what it was made from: ``references`` in order, then the file that it was quantised from.
@@ -82,7 +83,9 @@ def subject_of(
         prompts=prompts,
         answers=answers,
         n_ctx=target.settings.n_ctx,
-        max_tokens=max_tokens,
+        max_tokens=generation.max_tokens,
+        temperature=generation.temperature,
+        repeat_penalty=generation.repeat_penalty,
     )
 
 
