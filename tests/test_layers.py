@@ -14,7 +14,17 @@ PACKAGE = Path(__file__).parents[1] / "pytest_modelgate"
 # From left to right: a module imports only from groups to its left, or from its own group without a cycle.
 LAYERS = (
     ("", "errors", "nearest", "paths", "records", "tables", "presets", "models", "contracts", "contracts.strict_json"),
-    ("identity", "journal", "machine", "machine_lock", "statistics", "gguf_file", "adapter_lint", "specs", "gates_file"),
+    (
+        "identity",
+        "journal",
+        "machine",
+        "machine_lock",
+        "statistics",
+        "gguf_file",
+        "adapter_lint",
+        "specs",
+        "gates_file",
+    ),
     (
         "contracts.bounded",
         "contracts.closeness",
@@ -57,7 +67,18 @@ LAYERS = (
     ("plugin", "cli"),
 )
 ONLY_IN: dict[str, set[str]] = {
-    "pytest": {"options", "collect", "xdist", "controller", "activation", "plugin", "synthetic", "clearing", "benchmark", "progress"},
+    "pytest": {
+        "options",
+        "collect",
+        "xdist",
+        "controller",
+        "activation",
+        "plugin",
+        "synthetic",
+        "clearing",
+        "benchmark",
+        "progress",
+    },
     "_pytest": set(),
     "xdist": {"xdist"},
     "pytest_benchmark": {"benchmark"},
