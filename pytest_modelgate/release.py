@@ -113,12 +113,11 @@ class Release:
         return {target.id: target.spec.kind for target in self.judged}
 
     def request(self, case: Case, target: Target, repeat: int = 0) -> Request:
-        """Return what ``target`` is asked for ``case``; its key is ``suite/id``, with ``#n`` for a repeat."""
+        """Return what ``target`` is asked for ``case``; its key is :func:`request_key`'s."""
         task = self.tasks[case.task]
         messages = task.messages(case, target.system)
-        key = f"{case.suite}/{case.id}" + (f"#{repeat}" if repeat else "")
         return Request(
-            key,
+            request_key(case, repeat),
             self.gates_file.generation.max_tokens,
             messages=messages,
             input_span=task.input_span(case, messages),
@@ -136,6 +135,11 @@ class Release:
             grammar=task.grammar,
         )
         return None if settings.is_greedy else settings
+
+
+def request_key(case: Case, repeat: int = 0) -> str:
+    """Return the name of a request: ``suite/id``, with ``#n`` for a repeat."""
+    return f"{case.suite}/{case.id}" + (f"#{repeat}" if repeat else "")
 
 
 def load_release(

@@ -13,7 +13,7 @@ from pytest_modelgate.identity import digest, generation_key, messages_digest
 from pytest_modelgate.journal import Journal
 from pytest_modelgate.judgement import judge, record_failure
 from pytest_modelgate.records import EngineInfo, Failure, Generation, GenerationSettings, Json, Record, Request
-from pytest_modelgate.release import Release
+from pytest_modelgate.release import Release, request_key
 from pytest_modelgate.targets import Target
 
 _MOST_SIBLINGS = 3
@@ -78,14 +78,14 @@ class TargetRun:
         self._plan: dict[str, tuple[Case, int]] = {}
         for repeat in range(repeats):
             for case in reversed(cases) if repeat % 2 else cases:
-                self._plan[release.request(case, target, repeat).key] = (case, repeat)
+                self._plan[request_key(case, repeat)] = (case, repeat)
         self._records: dict[str, Record] = {}
         self._stream: Iterator[tuple[str, Record]] | None = None
         self._engine: Engine | None = None
 
     def record(self, case: Case, repeat: int = 0) -> Record:
         """Return the record of a planned case, waiting until the engine has answered it."""
-        key = self._release.request(case, self._target, repeat).key
+        key = request_key(case, repeat)
         if self._stream is None:
             self._stream = self._all_records()
         while key not in self._records:
