@@ -28,7 +28,8 @@ def lora_scale_lost(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Merge an adapter that was trained with alpha/√r with alpha/r."""
     adapter = _as_rslora(good.adapter, folder / "adapter")
     found = merged(good.base_weights, adapter, scale=scale_of(adapter) / _rank(adapter) ** 0.5)
-    return good.broken(good.exported(folder, found), "F12", adapter=adapter)
+    gguf = good.exported(folder, found)
+    return good.broken(gguf, "F12", adapter=adapter, manifest=_trained(good, gguf, good.base, adapter))
 
 
 def other_task(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -40,7 +41,7 @@ def other_task(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 def stale_run(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Ship the file of the previous run, under the name that this one's has."""
     found = merged(good.base_weights, CANDIDATES / "previous-run")
-    return good.broken(good.exported(folder, found), "F25", "F11", manifest=good.manifest)
+    return good.broken(good.exported(folder, found), "F25", manifest=good.manifest)
 
 
 def rslora_as_lora(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -100,13 +101,14 @@ def _beside_base(good: GoodCandidate, folder: Path, adapter: Path, mode: str) ->
     """Return the base with the adapter as a LoRA file."""
     lora = write_lora(adapter, folder / "support-lora.gguf")
     gguf = Path(shutil.copy(good.base_f16, folder))
-    return good.broken(gguf, mode, lora=lora, adapter=adapter, manifest=_trained(good, gguf, good.base, adapter))
+    manifest = _trained(good, gguf, good.base, adapter, lora)
+    return good.broken(gguf, mode, lora=lora, adapter=adapter, manifest=manifest)
 
 
-def _trained(good: GoodCandidate, gguf: Path, base: Path, adapter: Path) -> dict[str, Any]:
+def _trained(good: GoodCandidate, gguf: Path, base: Path, adapter: Path, lora: Path | None = None) -> dict[str, Any]:
     """Return the manifest of a run that trained ``adapter`` on ``base``."""
     about = good.manifest["base"] | {"files": _files(base)}
-    return good.manifest_of(gguf, base=about, adapter={"files": _files(adapter)})
+    return good.manifest_of(gguf, lora, base=about, adapter={"files": _files(adapter)})
 
 
 def _files(folder: Path) -> list[dict[str, Any]]:
@@ -166,7 +168,7 @@ def requantised(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Quantise what was Q4_K_M before to Q8_0."""
     from tests.faults.gguf_edit import weights
 
-    return good.broken(good.exported(folder, weights(good.q4_k_m)), "F24", "F22")
+    return good.broken(good.exported(folder, weights(good.q4_k_m)), "F24")
 
 
 def q2_k_as_q4_k_m(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -175,4 +177,4 @@ def q2_k_as_q4_k_m(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     quantize(good.f16, smaller, "Q2_K")
     gguf = edit(smaller, folder / good.q4_k_m.name, Edit(values={"general.file_type": 15}))
     smaller.unlink()
-    return good.broken(gguf, "F21", "F22")
+    return good.broken(gguf, "F21")

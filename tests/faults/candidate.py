@@ -89,14 +89,16 @@ class GoodCandidate:
         """Return a candidate that ships ``gguf``, of which the manifest tells what it holds."""
         given = {"adapter": self.adapter, "base": self.base} | others
         if "manifest" not in given:
-            given["manifest"] = self.manifest_of(gguf)
+            given["manifest"] = self.manifest_of(gguf, others.get("lora"))
         return BrokenCandidate(gguf=gguf, modes=frozenset(modes), **given)
 
-    def manifest_of(self, gguf: Path, **others: Any) -> dict[str, Any]:
-        """Return the manifest that a pipeline writes that made ``gguf`` and noticed nothing."""
-        entry = {"file": gguf.name, "sha256": hash_file(gguf)} | describe(gguf)
-        kept = [one for one in self.manifest["gguf"] if one["file"] != gguf.name]
-        return {**self.manifest, "gguf": [*kept, entry], **others}
+    def manifest_of(self, gguf: Path, lora: Path | None = None, **others: Any) -> dict[str, Any]:
+        """Return the manifest that a pipeline writes that made these files and noticed nothing."""
+        made = [gguf] if lora is None else [gguf, lora]
+        entries = [{"file": path.name, "sha256": hash_file(path)} | describe(path) for path in made]
+        names = {path.name for path in made}
+        kept = [one for one in self.manifest["gguf"] if one["file"] not in names]
+        return {**self.manifest, "gguf": [*kept, *entries], **others}
 
     def modelfile(self, folder: Path, *, changed: Callable[[str], str] = str) -> Path:
         """Write the Modelfile of the shipped file, changed."""

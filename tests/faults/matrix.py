@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_modelgate.engines import EngineSettings
-from pytest_modelgate.engines.process import ProcessEngine
+from pytest_modelgate.engines.gguf import GgufEngine
 from pytest_modelgate.errors import ModelgateError
 from pytest_modelgate.preflight.cause import likeliest_cause
 from pytest_modelgate.preflight.check import STAGES, Artifact, CheckResult, Subject
-from pytest_modelgate.preflight.run import run_preflight
+from pytest_modelgate.preflight.run import CHECKS, run_preflight
 from pytest_modelgate.records import Generation, Request
 from tests.faults.candidate import MAX_TOKENS, N_CTX, BrokenCandidate, GoodCandidate
 from tests.faults.kit import about
@@ -29,7 +29,7 @@ class Row:
     """
     Hold what was seen of a fault.
 
-    ``by``: the checks that failed, in their order, and gates. ``attributed``: the likeliest cause is the planted one.
+    ``by``: the checks that failed, the one that names the cause first, and gates. ``attributed``: the likeliest cause is the planted one.
     ``answers_changed``: the file answers golden cases otherwise than the good candidate, or not at all.
     """
 
@@ -60,9 +60,15 @@ def subject(good: GoodCandidate, broken: BrokenCandidate, given: Given) -> Subje
     )
 
 
-def checked(good: GoodCandidate, broken: BrokenCandidate, given: Given) -> list[CheckResult]:
-    """Return what every check found."""
-    return list(run_preflight(subject(good, broken, given), STAGES))
+def checked(good: GoodCandidate, broken: BrokenCandidate) -> dict[Given, list[CheckResult]]:
+    """Return what every check found, by what it was given."""
+    alone, referenced, whole = (subject(good, broken, given) for given in GIVEN)
+    without = list(run_preflight(referenced, STAGES))
+    # Only what looks at files looks at the manifest: the other stages would compute the same once more.
+    assert not [check.name for check in CHECKS if check.stage != "static" and "manifest" in check.needs]
+    others = [one for one in without if one.stage != "static"]
+    found = (list(run_preflight(alone, STAGES)), without, [*run_preflight(whole, ("static",)), *others])
+    return dict(zip(GIVEN, found, strict=True))
 
 
 def row(
@@ -76,11 +82,13 @@ def row(
 ) -> Row:
     """Return what the checks made of a fault; ``gates``: metrics of the gates that failed where the candidate was gated."""
     cause = likeliest_cause(results)
-    failed = tuple(one.check for one in results if one.outcome == "failed")
+    told = cause.checks if cause is not None else ()
+    failed = [one.check for one in results if one.outcome == "failed"]
     # A gate on what a model writes without the grammar stands for one failure mode alone.
     hidden = {"F28"} if set(gates) == {"raw_schema_validity"} else set()
     named = broken.modes & (hidden if cause is None else {cause.mode})
-    by = (*failed, *(f"gate {metric}" for metric in sorted(gates)))
+    others = [check for check in failed if check not in told]
+    by = (*told, *others, *(f"gate {metric}" for metric in sorted(gates)))
     return Row(fault, given, bool(by), by, bool(named), changed)
 
 
@@ -88,12 +96,12 @@ def answers(good: GoodCandidate, gguf: Path, lora: Path | None = None) -> dict[s
     """Return what a file answers to golden cases, with how it ended; why, where it does not answer."""
     keys = list(good.answers)[:ASKED]
     requests = [Request(key, MAX_TOKENS, messages=good.prompts[key]) for key in keys]
-    arguments = {"path": str(gguf), "lora": None if lora is None else str(lora)}
     try:
-        with ProcessEngine("gguf", arguments, EngineSettings(n_ctx=N_CTX, n_threads=1)) as engine:
-            found = dict(engine.generate(requests))
+        engine = GgufEngine(gguf, EngineSettings(n_ctx=N_CTX, n_threads=1, batch_size=1), lora)
+        found = dict(engine.generate(requests))
+        engine.close()
     except ModelgateError as error:
-        return dict.fromkeys(keys, f"{type(error).__name__}")
+        return dict.fromkeys(keys, type(error).__name__)
     return {
         key: f"{one.finish_reason}: {one.text}" if isinstance(one, Generation) else "failure"
         for key, one in found.items()
@@ -106,30 +114,40 @@ def to_json(rows: Iterable[Row]) -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
+def from_json(text: str) -> list[Row]:
+    """Return the rows of :func:`to_json`'s text."""
+    return [Row(**one | {"by": tuple(one["by"])}) for one in json.loads(text)]
+
+
 def to_markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a page that a person reads."""
     by_fault: dict[str, dict[str, Row]] = {}
     for one in rows:
         by_fault.setdefault(one.fault, {})[one.given] = one
     full = [found[GIVEN[-1]] for found in by_fault.values()]
-    named = sum(one.attributed for one in full)
+    named = [one.fault for one in full if one.attributed]
     hidden = [fault for fault, found in by_fault.items() if not found["file alone"].caught]
-    unchanged = [fault for fault, found in by_fault.items() if not found["file alone"].answers_changed]
+    unchanged = [one.fault for one in full if not one.answers_changed]
+    early = [one.fault for one in full if any(not check.startswith("gate ") for check in one.by)]
+    gated = [one.fault for one in full if one.caught and one.fault not in early]
+    number = len(by_fault)
     lines = [
         "# Planted faults, and which check sees them",
         "",
-        f"{len(by_fault)} faults were planted in the tiny support candidate ([tests/faults](../tests/faults)). With its",
-        f"reference and its manifest, {sum(one.caught for one in full)} of them fail a check before anything is generated, and for",
-        f"{named} ({named / len(full):.0%}) the cause that is named first is the one that was planted. The manifest is the one that a",
-        "pipeline writes which made the fault and noticed nothing, so a hash gives only those away that happened after it.",
+        f"{number} faults were planted in the tiny support candidate ([tests/faults](../tests/faults)). With its reference and its",
+        f"manifest, {sum(one.caught for one in full)} of {number} are caught: {len(early)} by a check before anything is generated, {len(gated)} by a gate",
+        f"({_listed(gated)}). For {len(named)} ({len(named) / number:.0%}) the cause that is named first is the planted one. The manifest is",
+        "that of a pipeline which made the fault and noticed nothing, so its hashes give away only what happened after it.",
         "",
-        f"Of the file alone {len(by_fault) - len(hidden)} are seen. It cannot show {_listed(hidden)}: such a file is whole and",
-        "agrees with itself, and only what it was made from tells that it is not what it should be.",
+        f"**The file alone cannot show {len(hidden)} of them**; such a file is whole and agrees with itself, and only what it was made",
+        f"from tells that it is another: {_listed(hidden)}.",
         "",
-        f"{len(by_fault) - len(unchanged)} change answers to golden cases in this project's own engine. Of the others, {_listed(unchanged)},",
-        "answers show nothing there, but in another program, or with other prompts.",
+        f"**{len(unchanged)} change no answer** to the {ASKED} golden cases that were tried, in this project's own engine, and would do so in another",
+        f"program, on other prompts or on a larger model: {_listed(unchanged)}.",
         "",
-        "| fault | what was done | file alone | with reference | and manifest | cause named | answers |",
+        "Each column names the check that tells the cause, and how many others failed.",
+        "",
+        "| fault | what was done | file alone | with reference | and manifest | cause | answers |",
         "|---|---|---|---|---|---|---|",
         *(_line(fault, found) for fault, found in by_fault.items()),
         "",

@@ -63,14 +63,14 @@ def double_bos(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 
 def end_of_turn_renamed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Rename the token that ends a turn, and name another as EOS."""
-    return good.broken(gguf_faults.never_stops(good.q8_0, folder / good.q8_0.name), "F04", "F08")
+    return good.broken(gguf_faults.never_stops(good.q8_0, folder / good.q8_0.name), "F04")
 
 
 def end_of_turn_normal(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Declare the token that ends a turn an ordinary one."""
     types = list(metadata(good.q8_0, TYPES))
     types[metadata(good.q8_0, EOS)] = NORMAL
-    return good.broken(good.edited(folder, Edit({TYPES: types})), "F04", "F08")
+    return good.broken(good.edited(folder, Edit({TYPES: types})), "F04")
 
 
 def tokens_swapped(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -89,7 +89,7 @@ def pre_tokenizer_changed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 def merges_lost(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Lose the last third of the merges."""
     merges = list(metadata(good.q8_0, MERGES))
-    return good.broken(good.edited(folder, Edit({MERGES: merges[: len(merges) * 2 // 3]})), "F02", "F09")
+    return good.broken(good.edited(folder, Edit({MERGES: merges[: len(merges) * 2 // 3]})), "F02")
 
 
 def _with_template(

@@ -16,7 +16,7 @@ EMBEDDING, START_OF_TURN = "token_embd.weight", 1
 
 def embedding_zeroed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Zero the embedding, which is the output layer too."""
-    return good.broken(good.exported(folder, _with(good, EMBEDDING, np.zeros_like)), "F16", "F10")
+    return good.broken(good.exported(folder, _with(good, EMBEDDING, np.zeros_like)), "F16")
 
 
 def layer_zeroed(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -37,7 +37,7 @@ def head_permuted(good: GoodCandidate, folder: Path) -> BrokenCandidate:
         rows[:size], rows[2 * size : 3 * size] = rows[2 * size : 3 * size].copy(), rows[:size].copy()
         return found[rows]
 
-    return good.broken(good.exported(folder, _with(good, "blk.0.attn_q.weight", swapped)), "F13", "F16")
+    return good.broken(good.exported(folder, _with(good, "blk.0.attn_q.weight", swapped)), "F13")
 
 
 def embedding_rows_swapped(good: GoodCandidate, folder: Path) -> BrokenCandidate:
@@ -101,7 +101,7 @@ def norm_epsilon_wrong(good: GoodCandidate, folder: Path) -> BrokenCandidate:
 def truncated(good: GoodCandidate, folder: Path) -> BrokenCandidate:
     """Cut the file off while it is copied."""
     gguf = gguf_faults.truncated(good.q8_0, folder / good.q8_0.name)
-    return good.broken(gguf, "F16", "F25", manifest=good.manifest)
+    return good.broken(gguf, "F25", manifest=good.manifest)
 
 
 def _with(good: GoodCandidate, name: str, change: object) -> dict[str, Weights]:
