@@ -141,10 +141,6 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if found.is_sound else EXIT_BLOCKED
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 def _preflight(options: argparse.Namespace) -> int:
     from pytest_modelgate.preflight.command import preflight
     from pytest_modelgate.preflight.run import CHECKS
@@ -180,3 +176,7 @@ def _quantize(options: argparse.Namespace) -> int:
         megabytes = rung.facts.size_bytes / 1e6
         print(f"{rung.path.name:<40} {megabytes:>9.1f} {rung.facts.bits_per_weight:>12.2f} {share:>9}{kept}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

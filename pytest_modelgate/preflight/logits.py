@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pytest_modelgate.engines import probe_process
+from pytest_modelgate.engines.probe_process import open_probe
 from pytest_modelgate.preflight.check import Artifact, Check, Finding, Subject
 from pytest_modelgate.preflight.logits_compare import Comparison
 from pytest_modelgate.preflight.logits_links import Edge, Links, bits_of
@@ -77,7 +77,7 @@ def limits_for(bits: float) -> Limits:
 def open_stage(subject: Subject) -> Iterator[Links]:
     """Give the checks a folder for logits, for as long as they run."""
     with TemporaryDirectory(prefix="modelgate-logits-") as folder:
-        links = Links(subject, Path(folder), probe_process.open_probe)
+        links = Links(subject, Path(folder), open_probe)
         try:
             yield links
         finally:

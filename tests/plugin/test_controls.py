@@ -338,7 +338,7 @@ def test_another_system_text_is_the_controls_own(project: Project) -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("python:rules:answer,system=nowhere.txt", "no such system text: *nowhere.txt"),
+        ("python:rules:answer,system=nowhere.txt", "system=: no such file: *nowhere.txt"),
         ("python:rules:other", "cannot import 'rules:other': module 'rules' has no attribute 'other'"),
         ("python:rulez:answer", "cannot import 'rulez:answer': No module named 'rulez'"),
         ("python:rules:NAME", "rules:NAME is not a function"),
