@@ -83,6 +83,7 @@ def test_the_good_candidate_passes(good: GoodCandidate) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_what_is_written_is_what_is_found(
     good: GoodCandidate, probes: SharedProbes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
