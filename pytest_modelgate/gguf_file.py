@@ -12,6 +12,7 @@ import math
 import mmap
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,13 +160,9 @@ def read_gguf_facts(path: Path) -> GgufFacts:
 def read_gguf_numbers(path: Path) -> dict[str, int | float]:
     """Return the numbers of the header by key, without arrays; empty where the file cannot be read as a GGUF."""
     try:
-        with path.open("rb") as file:
-            _check_magic(file.read(64))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                cursor = _Cursor(data)
-                _, n_values = cursor.unpack("QQ")
-                return {key: value for key, value in _read_values(cursor, n_values) if isinstance(value, int | float)}
-    except (OSError, ValueError, _BadFileError):
+        with _header_of(path) as (cursor, _, n_values):
+            return {key: value for key, value in _read_values(cursor, n_values) if isinstance(value, int | float)}
+    except SpecError:
         return {}
 
 
@@ -176,17 +173,8 @@ def read_gguf_values(path: Path) -> dict[str, Any]:
     Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF or whose header is damaged; its tensors
     are not looked at.
     """
-    try:
-        with path.open("rb") as file:
-            _check_magic(file.read(64))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                cursor = _Cursor(data)
-                _, n_values = cursor.unpack("QQ")
-                return dict(_read_all_values(cursor, n_values))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, _BadFileError) as error:
-        raise SpecError(f"{path}: {error}") from None
+    with _header_of(path) as (cursor, _, n_values):
+        return dict(_read_all_values(cursor, n_values))
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -195,20 +183,11 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
     Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF or whose header is damaged.
     """
-    try:
-        with path.open("rb") as file:
-            _check_magic(file.read(64))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                cursor = _Cursor(data)
-                n_tensors, n_values = cursor.unpack("QQ")
-                values = dict(_read_all_values(cursor, n_values))
-                tensors = list(_read_tensors(cursor, n_tensors))
-                start = _data_start(cursor, values)
-                size = cursor.size
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, _BadFileError) as error:
-        raise SpecError(f"{path}: {error}") from None
+    with _header_of(path) as (cursor, n_tensors, n_values):
+        values = dict(_read_all_values(cursor, n_values))
+        tensors = list(_read_tensors(cursor, n_tensors))
+        start = _data_start(cursor, values)
+        size = cursor.size
     return GgufHeader(
         path=path,
         values=values,
@@ -216,6 +195,37 @@ def read_gguf_header(path: Path) -> GgufHeader:
         size_bytes=size,
         end=max((start + one.offset + one.n_bytes for one in tensors), default=start),
     )
+
+
+def read_gguf_tensors(path: Path) -> dict[str, TensorPlace]:
+    """
+    Return where each tensor of a GGUF, a model's or a LoRA's, lies in it, by name.
+
+    Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF, or is cut off.
+    """
+    header = read_gguf_header(path)
+    for name, place in header.tensors.items():
+        if (end := place.offset + place.n_bytes) > header.size_bytes:
+            raise SpecError(
+                f"{path}: the file is cut off: tensor {name!r} ends at byte {end}, the file at {header.size_bytes}"
+            )
+    return header.tensors
+
+
+@contextmanager
+def _header_of(path: Path) -> Iterator[tuple[_Cursor, int, int]]:
+    """Open a file at its first value, with the numbers of its tensors and values; what is wrong is a SpecError."""
+    try:
+        with path.open("rb") as file:
+            _check_magic(file.read(64))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                cursor = _Cursor(data)
+                n_tensors, n_values = cursor.unpack("QQ")
+                yield cursor, n_tensors, n_values
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, _BadFileError) as error:
+        raise SpecError(f"{path}: {error}") from None
 
 
 def bits_of_type(name: str) -> float:
@@ -231,34 +241,6 @@ def block_of_type(name: str) -> int:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     return int(GGML_QUANT_SIZES[GGMLQuantizationType[name]][0])
-
-
-def read_gguf_tensors(path: Path) -> dict[str, TensorPlace]:
-    """
-    Return where each tensor of a GGUF, a model's or a LoRA's, lies in it, by name.
-
-    Raises :class:`~pytest_modelgate.errors.SpecError` for a file that is no GGUF, or is cut off.
-    """
-    try:
-        with path.open("rb") as file:
-            _check_magic(file.read(64))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                cursor = _Cursor(data)
-                n_tensors, n_values = cursor.unpack("QQ")
-                values = dict(_read_values(cursor, n_values))
-                tensors = list(_read_tensors(cursor, n_tensors))
-                start = _data_start(cursor, values)
-                size = cursor.size
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, _BadFileError) as error:
-        raise SpecError(f"{path}: {error}") from None
-    for tensor in tensors:
-        if (end := start + tensor.offset + tensor.n_bytes) > size:
-            raise SpecError(
-                f"{path}: the file is cut off: tensor {tensor.name!r} ends at byte {end}, the file at {size}"
-            )
-    return {one.name: TensorPlace(one.dims, one.type, start + one.offset, one.n_bytes) for one in tensors}
 
 
 def require_chat_template(facts: GgufFacts) -> str:
