@@ -85,7 +85,7 @@ def make_bench_model(folder: Path, archive: Path | None = None, types: Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bench-f16.gguf"
     with tempfile.TemporaryDirectory(prefix="modelgate-") as scratch:
-        vocabulary = _read_vocabulary(archive or converter._download(converter.installed_version(), Path(scratch)))  # noqa: SLF001  # one way to fetch it
+        vocabulary = _read_vocabulary(archive or converter.download(converter.installed_version(), Path(scratch)))
     tokens = vocabulary["tokens"]
     plan = _make_plan(tokens)
     _write(path, vocabulary, plan)

