@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class GgufFacts:
     name (``Q4_K``) to its use; ``bits_per_weight`` is counted over the tensors as stored. ``quantization`` is the
     file's label (``Q4_K_M``), None where it has none; ``fallback_share`` is the share (0 to 1) of the elements of
     matrices whose type is not of the label's kind, None without a label. ``bos_token`` and ``eos_token`` are the
-    texts that templates are given, None where the file names none.
+    texts that templates are given, None where the file names none. ``width`` counts the elements of one hidden state,
+    ``kv_elements`` those of the keys and values of one token in all layers; 0 where the header does not say.
     """
 
     path: Path
@@ -84,6 +86,8 @@ class GgufFacts:
     quantization: str | None
     size_bytes: int
     fallback_share: float | None
+    width: int
+    kv_elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +159,6 @@ def read_gguf_facts(path: Path) -> GgufFacts:
     except _BadFileError as error:
         reason = str(error)
     raise SpecError(f"{path}: {reason}")
-
-
-def read_gguf_numbers(path: Path) -> dict[str, int | float]:
-    """Return the numbers of the header by key, without arrays; empty where the file cannot be read as a GGUF."""
-    try:
-        with _header_of(path) as (cursor, _, n_values):
-            return {key: value for key, value in _read_values(cursor, n_values) if isinstance(value, int | float)}
-    except SpecError:
-        return {}
 
 
 def read_gguf_values(path: Path) -> dict[str, Any]:
@@ -303,6 +298,20 @@ class _Cursor:
             raise _BadFileError(f"the file is cut off within its header (it has {self.size} bytes)")
         self.position += n_bytes
 
+    def skip_strings(self, count: int) -> array[int]:
+        """Step over strings; return where each begins. In one loop: a vocabulary has 150,000, and as many merges."""
+        starts = array("Q")
+        position, last, length_of = self.position, self.size - 8, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            if position > last:
+                break
+            starts.append(position)
+            position += 8 + length_of(self._data, position)[0]
+        self.skip(position - self.position)
+        if len(starts) < count:
+            self.skip(8)  # there is no room for the next one's length
+        return starts
+
     def string(self) -> str:
         """Read a length and as many bytes of UTF-8."""
         (length,) = self.unpack("Q")
@@ -316,11 +325,8 @@ class _Strings:
 
     def __init__(self, cursor: _Cursor, length: int) -> None:
         self._cursor = cursor
-        self._starts: list[int] = []
+        self._starts = cursor.skip_strings(length)
         self._length = length
-        for _ in range(length):
-            self._starts.append(cursor.position)
-            cursor.skip(*cursor.unpack("Q"))
 
     def __len__(self) -> int:
         return self._length
@@ -452,7 +458,24 @@ def _facts(path: Path, size_bytes: int, values: dict[str, Any], tensors: list[_T
         quantization=label,
         size_bytes=size_bytes,
         fallback_share=None if label is None else _fallback_share(label, tensors),
+        width=_number(values, f"{architecture}.embedding_length"),
+        kv_elements=_kv_elements(values, architecture),
     )
+
+
+def _kv_elements(values: dict[str, Any], architecture: str) -> int:
+    """Return how many elements the keys and values of one token take in all layers."""
+    heads = _number(values, f"{architecture}.attention.head_count")
+    head = _number(values, f"{architecture}.embedding_length") // heads if heads else 0
+    kv_heads = _number(values, f"{architecture}.attention.head_count_kv") or heads  # absent: every head has its own
+    key, value = (_number(values, f"{architecture}.attention.{name}_length") or head for name in ("key", "value"))
+    return _number(values, f"{architecture}.block_count") * kv_heads * (key + value)
+
+
+def _number(values: dict[str, Any], key: str) -> int:
+    """Return a number, 0 where the header has none or one for each layer."""
+    value = values.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def _value(values: dict[str, Any], key: str, kind: type[_T]) -> _T | None:

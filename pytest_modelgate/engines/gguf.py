@@ -16,13 +16,13 @@ from pytest_modelgate.engines.gguf_prompt import encoded_text, rendered
 from pytest_modelgate.engines.llama import Entry, LlamaModel, build_id, version
 from pytest_modelgate.engines.llama_batch import MAX_SEQUENCES, SharedContext
 from pytest_modelgate.engines.llama_sampling import Grammars
-from pytest_modelgate.engines.memory import check_gguf, gguf_bytes
+from pytest_modelgate.engines.memory import check_gguf, kv_bytes
 from pytest_modelgate.engines.near_ties import NearTies, largest_difference
 from pytest_modelgate.engines.prefix_tree import shared_length
 from pytest_modelgate.engines.raw_text import with_raw_texts
 from pytest_modelgate.engines.sampling import Chooser, greedy
 from pytest_modelgate.errors import EngineDiedError, EngineError
-from pytest_modelgate.gguf_file import read_gguf_facts
+from pytest_modelgate.gguf_file import GgufFacts, read_gguf_facts
 from pytest_modelgate.records import EngineInfo, Failure, FinishReason, Generation, Json, Request
 from pytest_modelgate.truncation import fit_request
 
@@ -127,7 +127,7 @@ class GgufEngine:
         """Load the model once."""
         if self._model is None:
             settings = self._settings
-            check_gguf(self._path, settings)
+            check_gguf(self._facts, settings)
             self._model = LlamaModel(
                 self._path,
                 n_ctx=settings.n_ctx,
@@ -231,7 +231,7 @@ class GgufEngine:
         n_sequences = min(self._settings.n_seq or _SEQUENCES, MAX_SEQUENCES - 1, max(1, len(jobs)))
         # A prompt that several begin with takes one place: what is counted here is more than is ever needed.
         wanted = longest + sum(sizes[:n_sequences])
-        n_cells = max(longest + max(sizes, default=1), min(wanted, _most_cells(self._path)))
+        n_cells = max(longest + max(sizes, default=1), min(wanted, _most_cells(self._facts)))
         n_cells = -(-n_cells // _CELLS_STEP) * _CELLS_STEP
         found = self._shared
         if found is None or found.n_cells < n_cells or found.n_sequences <= n_sequences:
@@ -351,14 +351,10 @@ def _same(one: Sequence[int], other: Sequence[int]) -> int:
     return shared_length(list(one), list(other))
 
 
-def _most_cells(path: Path) -> int:
+def _most_cells(facts: GgufFacts) -> int:
     """Return for how many tokens a quarter of the free memory holds keys and values."""
-    free = host.free_memory()
-    if free is None:
-        return _CELLS_UNKNOWN
-    step = 1 << 16
-    per_token = (gguf_bytes(path, n_ctx=2 * step) - gguf_bytes(path, n_ctx=step)) / step
-    return int(free.n_bytes / 4 / per_token) if per_token > 0 else _CELLS_UNKNOWN
+    free, per_token = host.free_memory(), kv_bytes(facts)
+    return _CELLS_UNKNOWN if free is None or not per_token else free.n_bytes // 4 // per_token
 
 
 def _ignore(_key: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.host import check_memory
-from pytest_modelgate.gguf_file import read_gguf_facts, read_gguf_numbers
+from pytest_modelgate.gguf_file import GgufFacts
 
 _PROCESS_BYTES = {"gguf": 60_000_000, "hf": 475_000_000}
 """What Python and the libraries take before any model: numpy and llama.cpp; torch, transformers and peft."""
@@ -21,7 +21,7 @@ _TOKENS_AT_ONCE = 512
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def check_gguf(path: Path, settings: EngineSettings, *, n_ctx: int | None = None) -> None:
+def check_gguf(facts: GgufFacts, settings: EngineSettings, *, n_ctx: int | None = None) -> None:
     """
     Refuse a GGUF that does not fit into memory; call it in the process that loads it, right before.
 
@@ -29,7 +29,7 @@ def check_gguf(path: Path, settings: EngineSettings, *, n_ctx: int | None = None
     counted. Raises :class:`~pytest_modelgate.errors.EngineStartError`.
     """
     if settings.n_gpu_layers == 0:
-        check_memory(gguf_bytes(path, n_ctx=settings.n_ctx if n_ctx is None else n_ctx), str(path))
+        check_memory(gguf_bytes(facts, n_ctx=settings.n_ctx if n_ctx is None else n_ctx), str(facts.path))
 
 
 def check_folder(model: Path, adapter: Path | None, settings: EngineSettings) -> None:
@@ -41,26 +41,21 @@ def check_folder(model: Path, adapter: Path | None, settings: EngineSettings) ->
         check_memory(needed, str(adapter or model))
 
 
-def gguf_bytes(path: Path, *, n_ctx: int, n_seq: int = 1, n_batch: int = _TOKENS_AT_ONCE) -> int:
+def gguf_bytes(facts: GgufFacts, *, n_ctx: int, n_seq: int = 1, n_batch: int = _TOKENS_AT_ONCE) -> int:
     """
     Return about how many bytes llama.cpp takes for a GGUF on the CPU.
 
     File size, keys and values of ``n_seq`` sequences of ``n_ctx`` tokens (0: as trained) in f16, and what is computed at
     once: ``n_batch`` rows of logits and of one hidden state, which is what llama.cpp reserves.
     """
-    facts, header = read_gguf_facts(path), read_gguf_numbers(path)
     tokens = (n_ctx or facts.n_ctx_train or 0) * n_seq
+    computed = min(n_batch, tokens or n_batch) * (facts.n_vocab + facts.width) * _LOGIT_BYTES
+    return facts.size_bytes + tokens * kv_bytes(facts) + computed + _PROCESS_BYTES["gguf"]
 
-    def number(name: str) -> int:
-        return int(header.get(f"{facts.architecture}.{name}", 0))
 
-    width, heads = number("embedding_length"), number("attention.head_count")
-    head = width // heads if heads else 0
-    kv_heads = number("attention.head_count_kv") or heads  # absent: every head has keys of its own
-    per_layer = kv_heads * ((number("attention.key_length") or head) + (number("attention.value_length") or head))
-    kv = number("block_count") * per_layer * tokens * _KV_BYTES
-    computed = min(n_batch, tokens or n_batch) * (facts.n_vocab + width) * _LOGIT_BYTES
-    return facts.size_bytes + kv + computed + _PROCESS_BYTES["gguf"]
+def kv_bytes(facts: GgufFacts) -> int:
+    """Return how many bytes llama.cpp keeps for each token of a sequence."""
+    return facts.kv_elements * _KV_BYTES
 
 
 def folder_bytes(model: Path, adapter: Path | None, *, dtype: str, n_ctx: int, batch_size: int = 1) -> int:

@@ -12,6 +12,7 @@ import pytest
 from pytest_modelgate.engines import EngineSettings, host, memory
 from pytest_modelgate.engines.process import ProcessEngine
 from pytest_modelgate.errors import EngineStartError
+from pytest_modelgate.gguf_file import read_gguf_facts
 from pytest_modelgate.records import Message, Request
 
 SUPPORT = Path(__file__).parents[2] / "examples" / "support"
@@ -189,16 +190,17 @@ def test_what_a_gguf_needs_is_what_its_process_takes(name: str) -> None:
     path = SUPPORT / name
     small, large = (peak("gguf", {"path": str(path)}, EngineSettings(n_ctx=n, batch_size=1)) for n in (512, 131_072))
 
-    assert memory.gguf_bytes(path, n_ctx=512) == pytest.approx(small, rel=0.1)
-    assert memory.gguf_bytes(path, n_ctx=131_072) == pytest.approx(large, rel=0.1)
+    facts = read_gguf_facts(path)
+    assert memory.gguf_bytes(facts, n_ctx=512) == pytest.approx(small, rel=0.1)
+    assert memory.gguf_bytes(facts, n_ctx=131_072) == pytest.approx(large, rel=0.1)
     assert large > 2 * small
 
 
 def test_keys_and_values_of_every_sequence_count() -> None:
     """2 layers, 2 heads of 64 for keys and as many for values, 2 bytes each: 1,024 bytes a token."""
-    path = SUPPORT / "support-f16.gguf"
+    facts = read_gguf_facts(SUPPORT / "support-f16.gguf")
 
-    one, four = (memory.gguf_bytes(path, n_ctx=1000, n_seq=n) for n in (1, 4))
+    one, four = (memory.gguf_bytes(facts, n_ctx=1000, n_seq=n) for n in (1, 4))
 
     assert four - one == 3 * 1000 * 2 * 2 * (64 + 64) * 2
 
@@ -233,11 +235,11 @@ def test_damaged_files_are_somebody_elses_to_refuse(tmp_path: Path) -> None:
 def test_a_gguf_that_does_not_fit_is_refused(machine: Machine) -> None:
     """It is named with its path; what goes to a GPU is not counted."""
     machine.limit_v2("", maximum=str(GB), current=GB - 1_000_000)
-    path = SUPPORT / "support-f16.gguf"
+    facts = read_gguf_facts(SUPPORT / "support-f16.gguf")
 
-    memory.check_gguf(path, EngineSettings(n_gpu_layers=-1))
+    memory.check_gguf(facts, EngineSettings(n_gpu_layers=-1))
     with pytest.raises(EngineStartError, match=r"support-f16\.gguf: needs about 0\.07 GB of memory, free are 1\.0 MB"):
-        memory.check_gguf(path, EngineSettings())
+        memory.check_gguf(facts, EngineSettings())
 
 
 # Processor time
