@@ -10,7 +10,8 @@ form that lies in ``--candidate``, else asked of the demo candidate. ``bench``: 
 answers, and what the forms before it said), and once more one by one.
 
 ``re-run`` is the share of answers with a near-tie, which are given again alone; ``without`` how many outputs would differ
-if they were not. Returns 1 where any output or verdict differs.
+if they were not. ``shift`` is the most by which the lead of a chosen token really differed between both ways: below the
+tolerance, as found out at the start, none can change a choice. Returns 1 where any output or verdict differs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pytest_modelgate.cases import Case
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.gguf import GgufEngine
 from pytest_modelgate.engines.near_ties import NearTies
+from pytest_modelgate.engines.prefix_tree import shared_length
 from pytest_modelgate.identity import FileHashes
 from pytest_modelgate.judgement import judge
 from pytest_modelgate.machine import describe_machine
@@ -70,7 +72,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the table as JSON")
     options = parser.parse_args()
     print(
-        f"{'set':<12} {'file':<20} {'cases':>6} {'re-run':>7} {'tolerance':>9} {'outputs':>8} {'verdicts':>8} {'without':>8}"
+        f"{'set':<12} {'file':<20} {'cases':>6} {'re-run':>7} {'tolerance':>9} {'shift':>7} {'outputs':>8} {'verdicts':>8} {'without':>8}"
     )
     rows: list[Json] = []
     total: dict[str, int] = {}
@@ -78,7 +80,7 @@ def main() -> int:
     for work in workloads(options):
         rows.append(compare(work, said, options.cases))
         print(
-            "{set:<12} {file:<20} {cases:>6} {share:>7.1%} {tolerance:>9.4f} {differing_outputs:>8} "
+            "{set:<12} {file:<20} {cases:>6} {share:>7.1%} {tolerance:>9.4f} {largest_shift:>7.4f} {differing_outputs:>8} "
             "{differing_verdicts:>8} {differing_without_rerun:>8}".format(
                 **rows[-1], share=rows[-1]["near_ties"] / rows[-1]["cases"]
             ),
@@ -126,6 +128,7 @@ def compare(work: Workload, said: dict[str, list[str]], limit: int | None) -> Js
         "cases": len(asked),
         "near_ties": sum(one.near_tie for one in batched.values()),
         "tolerance": facts["near_tie_tolerance"],
+        "largest_shift": round(max(_shift(without[key], one) for key, one in serial.items()), 5),
         "differing_outputs": _differing(batched, serial),
         "differing_verdicts": sum(
             verdict(work, key, batched[key]) != verdict(work, key, serial[key]) for key in batched
@@ -165,6 +168,12 @@ def verdict(work: Workload, key: str, generation: Generation) -> Json:
 def _differing(some: Mapping[str, Generation], others: Mapping[str, Generation]) -> int:
     """Return how many answers differ in a token."""
     return sum(some[key].token_ids != one.token_ids or some[key].text != one.text for key, one in others.items())
+
+
+def _shift(one: Generation, other: Generation) -> float:
+    """Return the most by which the leads of the tokens differ that both answers begin with."""
+    same = shared_length(one.token_ids, other.token_ids)
+    return max((abs(a - b) for a, b in zip(one.margins[:same], other.margins[:same], strict=True)), default=0.0)
 
 
 def workloads(options: argparse.Namespace) -> Iterator[Workload]:

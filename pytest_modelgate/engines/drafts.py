@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 __all__ = ["DraftReader"]
 
-_FIRST = 16  # tokens that are guessed at first; right ones triple it, so that a wrong text costs little and a right one
-_AGAIN = 4  # few steps; guessed after a mismatch
-_FACTOR = 3
+_FIRST, _AGAIN, _FACTOR, _MOST = 4, 2, 3, 32
+# Tokens that are guessed at first, and after a mismatch; right ones triple it, up to the most. What passes cost is the
+# tokens in them, from about 32 on, and hardly that they are more: so a wrong word should waste few tokens.
 _LONGEST_TAIL = 8
 
 
@@ -46,7 +46,7 @@ class DraftReader:
     def judge(self, proposed: int, accepted: int) -> None:
         """Guess more, or less, the next time: of ``proposed`` tokens ``accepted`` were right."""
         if proposed:
-            self._length = self._length * _FACTOR if accepted == proposed else _AGAIN
+            self._length = min(self._length * _FACTOR, _MOST) if accepted == proposed else _AGAIN
 
 
 class _Draft:

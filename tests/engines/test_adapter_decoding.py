@@ -136,7 +136,8 @@ def test_near_ties_are_decided_alone(alone: dict[str, tuple[int, ...]], monkeypa
     free = dict(engine.generate(cases()))
     lowest = {key: min(answered(result).margins) for key, result in free.items()}
     assert not any(answered(result).near_tie for result in free.values())
-    engine._batching.ties.tolerance = sorted(lowest.values())[3]
+    # Between the fourth and the fifth: sums of another batch may differ in their last digit.
+    engine._batching.ties.tolerance = sum(sorted(lowest.values())[3:5]) / 2
     decode, prompts = type(engine._load()).decode, []
 
     def watched(model: Any, asked: Any, *others: Any) -> Any:

@@ -33,8 +33,8 @@ def passes(drafts: list[list[int]], answer: list[int]) -> tuple[int, int]:
 
 
 def test_right_draft() -> None:
-    """A right draft of 120 tokens takes three passes and nothing in vain."""
-    assert passes([ANSWER], ANSWER) == (3, 120)
+    """A right draft of 120 tokens takes six passes and nothing in vain."""
+    assert passes([ANSWER], ANSWER) == (6, 120)
 
 
 def test_without_a_draft() -> None:
@@ -60,8 +60,8 @@ def test_words_more_and_less() -> None:
 
 
 def test_nonsense_is_dropped() -> None:
-    """A draft that has nothing in common with the answer costs one try of 16 tokens and one of four."""
-    assert passes([[7] * 120], ANSWER) == (120, 140)
+    """A draft that has nothing in common with the answer costs one try of four tokens and one of two."""
+    assert passes([[7] * 120], ANSWER) == (120, 126)
 
 
 def test_the_draft_that_agrees_is_read() -> None:
