@@ -5,9 +5,11 @@ Measure how long a suite takes, against the other ways of running it on the same
     python -m venv PEERS && PEERS/bin/pip install xllamacpp 'lm-eval[api]'
     python -m benchmarks.throughput DIR --peers PEERS/bin/python
 
-Workloads: 96 cases of 28 output tokens (short), 48 of 120 (long), and the short one on three quantisations (ladder). Prompts are
-the support task's. Every way answers all cases with the model loaded and warm; what is timed is answering. This package is
-given the expected answers as drafts, as a gate has them; ``half`` gives it wrong ones for every second case.
+Workloads: 96 cases of 28 output tokens (short), 48 of 120 (long), and 24 of 28 on each of three quantisations (ladder).
+Prompts are the support task's. Every way answers all cases with the model loaded and warm; what is timed is answering. This
+package is given the expected answers as drafts, as a gate has them; ``half`` gives it wrong ones for every second case. It is
+timed before and after the others, and the mean counts: a machine can slow down within minutes. llama-server's number of
+slots is that which is fastest on the first quarter of the cases.
 
 The floor is what the machine needs at least: every distinct prompt token once at prefill speed, and every output token once
 at the speed of prefill with logits, both measured on the same build. The table and ``--out`` hold peer seconds divided by
@@ -39,12 +41,12 @@ from pytest_modelgate.engines.process import ProcessEngine
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.gguf_file import read_gguf_facts
 from pytest_modelgate.machine import describe_machine
-from pytest_modelgate.records import Generation, Request
+from pytest_modelgate.records import Generation, Json, Request
 
 ROOT = Path(__file__).parents[1]
 SYSTEM = ROOT / "golden" / "support.system.txt"
 SUITE = ROOT / "heldout" / "support.jsonl"
-WORKLOADS = {"short": (28, 96), "long": (120, 48)}
+WORKLOADS = {"short": (28, 96), "long": (120, 48), "ladder": (28, 24)}
 LADDER = ("Q4_K_M", "Q8_0", "f16")
 N_CTX, SLOTS = 1024, (4, 8, 16)
 
@@ -117,7 +119,7 @@ def _rate(engine: LlamaModel, prompts: Sequence[Sequence[int]], *, wants: bool) 
     return best
 
 
-def peer(python: Path | str, script: str, asked: Path, *arguments: str) -> dict[str, Any]:
+def peer(python: Path | str, script: str, asked: Path, *arguments: str) -> Json:
     """Return what a peer's program prints last."""
     command = [str(python), str(ROOT / "benchmarks" / "peers" / script), str(asked), *arguments]
     done = subprocess.run(
@@ -126,7 +128,7 @@ def peer(python: Path | str, script: str, asked: Path, *arguments: str) -> dict[
     if done.returncode:
         raise SystemExit(f"{script}: {done.stderr.strip()[-600:]}")
     line = next(line for line in reversed(done.stdout.splitlines()) if line.startswith('{"seconds"'))
-    found: dict[str, Any] = json.loads(line)
+    found: Json = json.loads(line)
     return found
 
 
@@ -161,57 +163,60 @@ def python_server(model: Path, threads: int) -> Iterator[str]:
         server.wait()
 
 
-def measure(name: str, model: Path, cases: Sequence[BenchCase], options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(name: str, model: Path, cases: Sequence[BenchCase], options: argparse.Namespace) -> list[Json]:
     """Return the rows of one workload on one file."""
-    length = WORKLOADS.get(name, WORKLOADS["short"])[0]
-    asked = options.scratch / f"{name}-{model.stem}.json"
-    plain = [[asdict(message) for message in case.messages] for case in cases]
-    threads = available_threads()
-    about = {"model": str(model), "n_ctx": N_CTX, "threads": threads, "max_tokens": length}
-    asked.write_text(
-        json.dumps(about | {"requests": plain, "answers": [case.answer for case in cases]}), encoding="utf-8"
-    )
-    own, half = ours(model, cases, length), ours(model, cases, length, wrong=2)
-    print(f"  ours {own:.1f} s, with half of the drafts wrong {half:.1f} s")
+    length, threads = WORKLOADS[name][0], available_threads()
+    peer_seconds: dict[str, float] = {}
+    more: dict[str, Json] = {}
+
+    def told(script: str, python: Path | str, *arguments: str, some: Sequence[BenchCase] = cases) -> float:
+        asked = options.scratch / "asked.json"
+        about = {"model": str(model), "n_ctx": N_CTX, "threads": threads, "max_tokens": length}
+        plain = [[asdict(message) for message in case.messages] for case in some]
+        answers = [case.answer for case in some]
+        asked.write_text(json.dumps(about | {"requests": plain, "answers": answers}), encoding="utf-8")
+        found = peer(python, script, asked, *arguments)
+        check(script, found["answers"], some)
+        print(f"    {script} {' '.join(arguments)}: {len(some)} cases in {found['seconds']:.1f} s", flush=True)
+        return float(found["seconds"])
+
+    def timed() -> tuple[float, float]:
+        found = ours(model, cases, length), ours(model, cases, length, wrong=2)
+        print(f"    ours {found[0]:.1f} s, with half of the drafts wrong {found[1]:.1f} s", flush=True)
+        return found
+
+    first = timed()
+    peer_seconds["floor"] = floor(model, cases)
+    if "llama_cpp_python" in options.against:
+        peer_seconds["llama_cpp_python"] = told("llama_cpp_python.py", sys.executable)
+    if options.peers and "llama_server" in options.against:
+        few = cases[: max(len(cases) // 4, min(len(cases), 16))]
+        tried = {slots: told("llama_server.py", options.peers, str(slots), some=few) for slots in options.slots}
+        slots = min(tried, key=lambda one: tried[one])
+        peer_seconds["llama_server"] = told("llama_server.py", options.peers, str(slots))
+        more["llama_server"] = {"slots": slots, "tried": {str(n): round(found, 2) for n, found in tried.items()}}
+    if options.peers and "lm_eval" in options.against:
+        with python_server(model, threads) as url:
+            peer_seconds["lm_eval"] = told("lm_evaluation_harness.py", options.peers, url)
+    own, half = (sum(both) / 2 for both in zip(first, timed(), strict=True))
     rows = []
 
-    def row(against: str, seconds: float, **more: Any) -> None:
+    for against, seconds in peer_seconds.items():
+        print(
+            f"  {against:<18} {seconds:7.1f} s   {seconds / own:5.2f} x ours   {seconds / half:5.2f} x ours with half",
+            flush=True,
+        )
         found = {
             "workload": name,
             "model": model.stem,
             "against": against,
             "ratio": round(seconds / own, 3),
             "seconds": round(own, 2),
+            "peer_seconds": round(seconds, 2),
+            "ratio_half": round(seconds / half, 3),
+            "seconds_half": round(half, 2),
         }
-        rows.append(
-            found
-            | {
-                "peer_seconds": round(seconds, 2),
-                "ratio_half": round(seconds / half, 3),
-                "seconds_half": round(half, 2),
-            }
-            | more
-        )
-        print(
-            f"  {against:<18} {seconds:7.1f} s   {seconds / own:5.2f} x ours   {seconds / half:5.2f} x ours with half"
-        )
-
-    row("floor", floor(model, cases))
-
-    def told(script: str, python: Path | str, *arguments: str) -> float:
-        found = peer(python, script, asked, *arguments)
-        check(script, found["answers"], cases)
-        return float(found["seconds"])
-
-    if "llama_cpp_python" in options.against:
-        row("llama_cpp_python", told("llama_cpp_python.py", sys.executable))
-    if options.peers and "llama_server" in options.against:
-        by_slots = {slots: told("llama_server.py", options.peers, str(slots)) for slots in options.slots}
-        slots, best = min(by_slots.items(), key=lambda item: item[1])
-        row("llama_server", best, slots=slots, by_slots={str(n): round(found, 2) for n, found in by_slots.items()})
-    if options.peers and "lm_eval" in options.against:
-        with python_server(model, threads) as url:
-            row("lm_eval", told("lm_evaluation_harness.py", options.peers, url))
+        rows.append(found | more.get(against, {}))
     return rows
 
 
@@ -220,7 +225,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where benchmarks.bench_model wrote its files")
     parser.add_argument("--peers", type=Path, help="the python of an environment with xllamacpp and lm-eval")
-    parser.add_argument("--workload", action="append", choices=[*WORKLOADS, "ladder"], help="only this; may repeat")
+    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="only this; may repeat")
     parser.add_argument("--against", nargs="*", default=["llama_cpp_python", "llama_server", "lm_eval"])
     parser.add_argument("--slots", nargs="*", type=int, default=list(SLOTS))
     parser.add_argument("--cases", type=int, help="fewer cases, to try it out")
@@ -230,16 +235,15 @@ def main() -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     load = round(os.getloadavg()[0], 1)
     system = SYSTEM.read_text(encoding="utf-8").strip()
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     with tempfile.TemporaryDirectory(prefix="modelgate-") as scratch:
         options.scratch = Path(scratch)
-        for name in options.workload or [*WORKLOADS, "ladder"]:
-            length, n = WORKLOADS.get(name, WORKLOADS["short"])
+        for name in options.workload or WORKLOADS:
+            length, n = WORKLOADS[name]
             cases = make_cases(options.folder, length, options.cases or n, SUITE, system)
             models = LADDER if name == "ladder" else LADDER[:1]
-            # The ladder's first file is what the short workload ran on.
-            found = [row for row in rows if row["workload"] == "short" and name == "ladder"]
-            for model in models[1:] if found else models:
+            found: list[Json] = []
+            for model in models:
                 print(f"{name}: {len(cases)} cases x {length} tokens on {model}", flush=True)
                 found += measure(name, options.folder / f"bench-{model}.gguf", cases, options)
             rows += _ladder(found) if name == "ladder" else found
@@ -255,8 +259,8 @@ def main() -> int:
     return 0
 
 
-def _ladder(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each peer: the sums over the files of the ladder."""
+def _ladder(rows: Sequence[Json]) -> list[Json]:
+    """Return one row for each peer, the sums over the files of the ladder, with each file's own ratio."""
     summed = []
     for against in dict.fromkeys(row["against"] for row in rows):
         own = [row for row in rows if row["against"] == against]
@@ -266,6 +270,7 @@ def _ladder(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             {
                 "workload": "ladder",
                 "model": ", ".join(row["model"] for row in own),
+                "by_model": {row["model"]: row["ratio"] for row in own},
                 "against": against,
                 "ratio": round(peer_seconds / seconds, 3),
                 "seconds": round(seconds, 2),

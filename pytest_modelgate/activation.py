@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_modelgate import xdist
+from pytest_modelgate import carried, xdist
 from pytest_modelgate.acceptance import check_acceptable
 from pytest_modelgate.clearing import Preflight
 from pytest_modelgate.collect import Collector
@@ -53,6 +53,7 @@ def activate(config: pytest.Config) -> None:
     for suite in release.gates_file.suites:
         config.addinivalue_line("markers", f"{suite}: a case of the {suite} suite")
     line = None if xdist.is_worker(config) else ProgressLine(config)
+    config.pluginmanager.register(carried, "modelgate-carried")
     config.pluginmanager.register(Collector(release, settings, line), "modelgate-collector")
     if line is not None:
         config.pluginmanager.register(line, "modelgate-progress")

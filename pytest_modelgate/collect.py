@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_modelgate.carried import Carried
 from pytest_modelgate.cases import Case, SuiteFile
 from pytest_modelgate.errors import JournalError
 from pytest_modelgate.journal import JOURNAL, Journal
@@ -17,9 +18,6 @@ from pytest_modelgate.release import Release
 from pytest_modelgate.report.misses import describe_miss
 from pytest_modelgate.runner import TargetRun, Watcher
 from pytest_modelgate.targets import Target
-
-REPORT_ATTRIBUTE = "modelgate"
-"""The attribute of a TestReport that carries the record, as primitives, across processes."""
 
 
 class CaseFailedError(Exception):
@@ -108,15 +106,7 @@ class Collector:
         """Let the record ride on the item's report."""
         report = yield
         if isinstance(item, CaseItem) and report.when == "call" and item.record is not None:
-            setattr(
-                report,
-                REPORT_ATTRIBUTE,
-                {
-                    "record": item.record.to_json(),
-                    "repeats": [record.to_json() for record in item.repeats],
-                    "engine": self._engine_json(item.target.id),
-                },
-            )
+            Carried(item.record, tuple(item.repeats), self._engine_json(item.target.id)).put_on(report)
         return report
 
     def _engine_json(self, target: str) -> Json | None:

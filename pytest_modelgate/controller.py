@@ -15,8 +15,8 @@ import pytest
 
 from pytest_modelgate import benchmark, latency
 from pytest_modelgate.acceptance import accept, why_not
+from pytest_modelgate.carried import carried_by
 from pytest_modelgate.clearing import Preflight
-from pytest_modelgate.collect import REPORT_ATTRIBUTE
 from pytest_modelgate.errors import JournalError
 from pytest_modelgate.evaluation import Findings, evaluate
 from pytest_modelgate.fail_fast import FailFast
@@ -89,17 +89,16 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the record that rides on a case's report."""
-        carried: Json | None = getattr(report, REPORT_ATTRIBUTE, None)
+        carried = carried_by(report)
         if carried is None:
             return
-        record = Record.from_json(carried["record"])
+        record = carried.record
         self._records[record.target, record.suite, record.case] = record
         self._seconds[record.target] += report.duration
-        if carried["repeats"]:
-            repeats = [Record.from_json(repeat) for repeat in carried["repeats"]]
-            self._repeats[record.target, record.suite, record.case] = repeats
-        if carried["engine"] is not None:
-            self._engines[record.target] = carried["engine"]
+        if carried.repeats:
+            self._repeats[record.target, record.suite, record.case] = list(carried.repeats)
+        if carried.engine is not None:
+            self._engines[record.target] = carried.engine
         if self._fail_fast is not None and self._lost is None and self._roles[record.target] == "model":
             self._stop_if_lost(self._fail_fast.add(record, self._release.kinds[record.target]))
 
@@ -123,19 +122,19 @@ class Controller:
             return (
                 ("passed", "g", "GATE PASSED") if green else ("warned", "w", (f"GATE {gate.upper()}", {"yellow": True}))
             )
-        carried: Json | None = getattr(report, REPORT_ATTRIBUTE, None)
+        carried = carried_by(report)
         if carried is None:
             return None
-        record = carried["record"]
-        if (role := self._roles[record["target"]]) != "model":
+        record = carried.record
+        if (role := self._roles[record.target]) != "model":
             return role, role[0], (role.upper(), {"purple": True})
-        if (record["suite"], record["case"]) in self._release.rules.quarantine.active:
+        if (record.suite, record.case) in self._release.rules.quarantine.active:
             return "quarantined", "q", ("QUARANTINED", {"yellow": True})
-        if self._settings.any_of and record["outcome"] == "failed":
+        if self._settings.any_of and record.outcome == "failed":
             return "missed", "m", ("MISSED", {"yellow": True})
-        if report.failed and record["outcome"] in {"passed", "missed"}:
+        if report.failed and record.outcome in {"passed", "missed"}:
             return _LETTERS["failed"]  # in a repeat, or by --modelgate-strict
-        return _LETTERS[record["outcome"]]
+        return _LETTERS[record.outcome]
 
     # After the cases
 

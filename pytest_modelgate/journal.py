@@ -38,11 +38,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, Json] = {}
+        self._known: dict[str, Generation] = {}
         self._said: dict[str, dict[str, None]] = {}
-        for row in read_rows(path):
+        for row, generation in read_rows(path):
             if isinstance(row.get("key"), str):
-                self._remember(row)
+                self._remember(row, generation)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -51,21 +51,20 @@ class Journal:
 
     def find(self, key: str) -> Generation | None:
         """Return the generation with this key, if there is one."""
-        found = self._known.get(key)
-        return None if found is None else Generation.from_json(found)
+        return self._known.get(key)
 
     def texts(self, messages_sha256: str) -> tuple[str, ...]:
         """Return what any target answered to the same messages, each text once, the newest first."""
         return tuple(reversed(self._said.get(messages_sha256, {})))
 
-    def _remember(self, row: Json) -> None:
+    def _remember(self, row: Json, generation: Generation) -> None:
         """Keep a row for look-ups."""
-        self._known[row["key"]] = row["generation"]
+        self._known[row["key"]] = generation
         asked = row.get("messages_sha256")
         if isinstance(asked, str):
             texts = self._said.setdefault(asked, {})
-            texts.pop(row["generation"]["text"], None)
-            texts[row["generation"]["text"]] = None
+            texts.pop(generation.text, None)
+            texts[generation.text] = None
 
     def append(self, key: str, about: Json, generation: Generation) -> None:
         """
@@ -75,7 +74,7 @@ class Journal:
         """
         row = {"v": 1, "key": key, **about, "created": round(time.time(), 3), "generation": generation.to_json()}
         self._write(json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n")
-        self._remember(row)
+        self._remember(row, generation)
 
     def _write(self, line: bytes) -> None:
         """Append a line, after the end of one that was torn."""
@@ -106,14 +105,14 @@ class Journal:
         self.close()
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield every row of a journal that holds a generation; a missing file has none."""
+def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], Generation]]:
+    """Yield every row of a journal that holds a generation, and that generation; a missing file has none."""
     for _, row in read_lines(path):
         try:
-            Generation.from_json(row["generation"])
+            generation = Generation.from_json(row["generation"])
         except (ValueError, TypeError, KeyError):
             continue
-        yield row
+        yield row, generation
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

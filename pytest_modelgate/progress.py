@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_modelgate.collect import REPORT_ATTRIBUTE
+from pytest_modelgate.carried import carried_by
 from pytest_modelgate.records import Failure, Generation
 
 PLAIN_EVERY_S = 30.0
@@ -163,16 +163,15 @@ class ProgressLine:
 
     def _count(self, report: pytest.TestReport) -> None:
         """Count the answers that a worker's report carries; a case without one counts as well."""
-        carried: dict[str, Any] | None = getattr(report, REPORT_ATTRIBUTE, None)
+        carried = carried_by(report)
         if carried is None or not self._config.pluginmanager.has_plugin("dsession"):
             return
-        record = carried["record"]
-        target = record["target"]
+        target = carried.record.target
         if target in self._planned:
             self._progress.start(target, self._planned.pop(target))
-        if not record["replayed"]:
-            tokens = sum(one["output_tokens"] for one in (record, *carried["repeats"]))
-            self._progress.add(target, tokens, *carried.get("drafts", ()))
+        if not carried.record.replayed:
+            tokens = sum(one.output_tokens for one in (carried.record, *carried.repeats))
+            self._progress.add(target, tokens)
         else:
             self._progress.skip(target)
 
@@ -184,7 +183,7 @@ class ProgressLine:
         self._erase()
         self._count(report)
         yield
-        if hasattr(report, REPORT_ATTRIBUTE):
+        if carried_by(report) is not None:
             self._show()
         self._put_back()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_modelgate.contracts.user import CONTROLS, load_object
 from pytest_modelgate.engines import Engine, EngineSettings
@@ -15,6 +15,9 @@ from pytest_modelgate.identity import FileHashes, digest
 from pytest_modelgate.records import Json
 from pytest_modelgate.specs import TargetSpec
 from pytest_modelgate.tables import GenerationTable
+
+if TYPE_CHECKING:
+    from pytest_modelgate.engines.replay import ReplayEngine
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 
@@ -29,7 +32,7 @@ class Target:
 
     ``identity``: sha256 over weights, tokenizer, template, engine build and engine settings. ``sha256``: of the one
     file that ships, or of the list of files of a folder. ``about``: what is known of the file without loading it.
-    ``function``: a Python control's. ``system``: the system text that the spec gives instead of the task's.
+    ``function``: a Python control's. ``replay``: the recorded answers, read once. ``system``: the system text that the spec gives instead of the task's.
     """
 
     spec: TargetSpec
@@ -40,6 +43,7 @@ class Target:
     base: Path | None = None
     about: Json = field(default_factory=dict)
     function: Callable[..., Any] | None = None
+    replay: ReplayEngine | None = None
     system: str | None = None
 
     @property
@@ -67,10 +71,8 @@ class Target:
     def open(self, *, serial: bool = False) -> Engine:
         """Return an engine for the target; ``serial``: one request at a time, as it is deployed."""
         settings = replace(self.settings, batch_size=1) if serial else self.settings
-        if self.spec.kind == "replay":
-            from pytest_modelgate.engines.replay import ReplayEngine
-
-            return ReplayEngine(self.spec.path, self.spec.recorded_as or "")
+        if self.replay is not None:
+            return self.replay
         if self.function is not None:
             from pytest_modelgate.engines.python import PythonEngine
 
@@ -178,7 +180,7 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
     from pytest_modelgate.engines.replay import ReplayEngine
 
     try:
-        ReplayEngine(spec.path, spec.recorded_as or "")  # raises if the journal holds nothing of that target
+        replay = ReplayEngine(spec.path, spec.recorded_as or "")
     except (SpecError, JournalError) as error:
         raise SpecError(f"{spec.named}: {error}") from None
     sha256 = hashes.sha256(spec.path)
@@ -188,6 +190,7 @@ def _prepare_replay(spec: TargetSpec, settings: EngineSettings, hashes: FileHash
         sha256=sha256,
         size_bytes=spec.path.stat().st_size,
         settings=settings,
+        replay=replay,
     )
 
 

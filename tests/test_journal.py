@@ -61,7 +61,7 @@ def test_four_processes_lose_nothing(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(number)]) for number in range(4)]
     assert [writer.wait(60) for writer in writers] == [0] * 4
 
-    rows = list(read_rows(path))
+    rows = [row for row, _ in read_rows(path)]
     assert sorted(row["case"] for row in rows) == sorted(f"{w}-{i}" for w in range(4) for i in range(200))
     assert all(row["generation"]["text"] == row["case"] * 300 for row in rows)
     assert len(path.read_bytes().splitlines()) == 800

@@ -60,6 +60,7 @@ LAYERS = (
     ("report", "report.*"),
     ("acceptance", "regate", "scaffold"),
     ("options",),
+    ("carried",),
     ("collect", "xdist", "synthetic"),
     ("clearing", "benchmark", "progress"),
     ("controller",),
@@ -69,6 +70,7 @@ LAYERS = (
 ONLY_IN: dict[str, set[str]] = {
     "pytest": {
         "options",
+        "carried",
         "collect",
         "xdist",
         "controller",

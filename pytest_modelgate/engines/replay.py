@@ -30,31 +30,37 @@ class ReplayEngine:
 
     def __init__(self, journal: Path, recorded_as: str) -> None:
         self._path = journal
-        rows = list(read_rows(journal))
-        of_target = [row for row in rows if row.get("target") == recorded_as]
+        recorded: set[str] = set()
         # A model that was exported again has the id of the old one: answers of two models are never mixed.
-        newest = of_target[-1].get("identity") if of_target else None
-        self._rows: dict[str, Json] = {_key(row): row for row in of_target if row.get("identity") == newest}
-        if not self._rows:
-            recorded = sorted({str(row.get("target")) for row in rows})
-            raise SpecError(
-                f"{journal}: holds no generation of target {recorded_as!r}; recorded are {', '.join(recorded) or 'none'}"
-            )
+        by_identity: dict[str, dict[str, tuple[Generation, str | None]]] = {}
+        newest = None
+        for row, generation in read_rows(journal):
+            recorded.add(str(row.get("target")))
+            if row.get("target") == recorded_as:
+                newest = str(row.get("identity"))
+                by_identity.setdefault(newest, {})[_key(row)] = (
+                    generation,
+                    str(row["messages_sha256"]) if "messages_sha256" in row else None,
+                )
+        if newest is None:
+            named = ", ".join(sorted(recorded)) or "none"
+            raise SpecError(f"{journal}: holds no generation of target {recorded_as!r}; recorded are {named}")
+        self._answers = by_identity[newest]
 
     def describe(self) -> EngineInfo:
         """Say where the answers come from."""
-        return EngineInfo("replay", "1", facts={"generations": len(self._rows)})
+        return EngineInfo("replay", "1", facts={"generations": len(self._answers)})
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Result]:
         """Yield the recorded generation of each request, or say that there is none."""
         for request in requests:
-            row = self._rows.get(request.key)
-            if row is None:
+            generation, asked = self._answers.get(request.key, (None, None))
+            if generation is None:
                 yield request.key, Failure("missing", f"{self._path.name} holds no generation of {request.key}")
-            elif "messages_sha256" in row and row["messages_sha256"] != messages_digest(request):
+            elif asked is not None and asked != messages_digest(request):
                 yield request.key, Failure("missing", f"{request.key} was edited after {self._path.name} was recorded")
             else:
-                yield request.key, Generation.from_json(row["generation"])
+                yield request.key, generation
 
     def peak_rss_bytes(self) -> int | None:
         """Return None: nothing runs."""

@@ -73,7 +73,7 @@ def test_nothing_is_registered(project: Project) -> None:
     result = project.run()
     result.stdout.fnmatch_lines(
         [
-            "registered: modelgate modelgate-collector modelgate-controller modelgate-preflight modelgate-progress modelgate-xdist"
+            "registered: modelgate modelgate-carried modelgate-collector modelgate-controller modelgate-preflight modelgate-progress modelgate-xdist"
         ]
     )
 

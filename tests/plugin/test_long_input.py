@@ -156,7 +156,7 @@ def test_journal_tells_replay_and_regate(long_cases: Project) -> None:
     long_cases.out = long_cases.path / "replayed"
     assert {f"{row['suite']}/{row['id']}" for row in document["cases"] if row.get("input_cut")} == first.keys()
     assert cut(long_cases) == first
-    assert {row["generation"]["input_tokens_dropped"] for row in read_rows(journal)} == {0, *first.values()}
+    assert {answer.input_tokens_dropped for _, answer in read_rows(journal)} == {0, *first.values()}
 
     rule(long_cases, 'tokens = 99\nhow = "cut"')
     long_cases.run("--modelgate-out", "replayed", models=[f"replay:{journal}#base"])
