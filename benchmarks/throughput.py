@@ -31,7 +31,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmarks.bench_model import BenchCase, make_cases
 from pytest_modelgate.engines import EngineSettings
