@@ -61,7 +61,11 @@ def main() -> int:
     options = parser.parse_args()
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the gate's own engine process has it
     load = round(os.getloadavg()[0], 1)
+    about = {"machine": describe_machine(), "load_before": load, "created": time.strftime("%Y-%m-%d")}
+    written = None if options.out is None else options.out / "curves.json"
     curves: dict[str, list[Json]] = {}
+    if options.only and written is not None and written.exists():
+        curves = json.loads(written.read_text("utf-8"))["curves"]  # the others stay
     for curve in _curves(options.folder):
         if options.only and curve.name not in options.only:
             continue
@@ -73,11 +77,9 @@ def main() -> int:
             curves[curve.name] += [{"x": value, "line": line} | row for line, row in rows.items() if row is not None]
             shown = ("" if row is None else f"{row['seconds']:.2f} s" for row in rows.values())
             print(f"{value:<44}" + "".join(f"{one:>14}" for one in shown), flush=True)
-        if options.out:
+        if written is not None:
             draw(curve, curves[curve.name], options.out / f"curve-{curve.name}.svg")
-    if options.out:
-        about = {"machine": describe_machine(), "load_before": load, "created": time.strftime("%Y-%m-%d")}
-        (options.out / "curves.json").write_text(json.dumps({"curves": curves} | about, indent=1) + "\n", "utf-8")
+            written.write_text(json.dumps({"curves": curves} | about, indent=1) + "\n", "utf-8")
     return 0
 
 

@@ -35,7 +35,8 @@ from pathlib import Path
 from benchmarks.bench_model import BenchCase, make_cases
 from pytest_modelgate.engines import EngineSettings
 from pytest_modelgate.engines.host import available_threads
-from pytest_modelgate.engines.llama import Entry, LlamaModel
+from pytest_modelgate.engines.llama import LlamaModel
+from pytest_modelgate.engines.llama_batch import Cell, SharedContext
 from pytest_modelgate.engines.process import ProcessEngine
 from pytest_modelgate.engines.template import render
 from pytest_modelgate.gguf_file import read_gguf_facts
@@ -85,7 +86,8 @@ def check(who: str, texts: Sequence[str], cases: Sequence[BenchCase]) -> None:
 def floor(model: Path, cases: Sequence[BenchCase]) -> float:
     """Return the seconds that every distinct prompt token and every output token cost at least."""
     facts = read_gguf_facts(model)
-    engine = LlamaModel(model, n_ctx=2048, n_threads=available_threads())
+    engine = LlamaModel(model, n_ctx=512, n_threads=available_threads())
+    memory = SharedContext(engine, n_cells=512, n_sequences=2, n_batch=256)
     try:
         prompts = [
             engine.tokenize(
@@ -97,23 +99,23 @@ def floor(model: Path, cases: Sequence[BenchCase]) -> float:
         ]
         prefixes = {tuple(prompt[: end + 1]) for prompt in prompts for end in range(len(prompt))}
         outputs = sum(len(engine.tokenize(case.answer.encode())) + 1 for case in cases)
-        silent, with_logits = _rate(engine, prompts, wants=False), _rate(engine, prompts, wants=True)
+        silent, with_logits = _rate(memory, prompts, wants=False), _rate(memory, prompts, wants=True)
     finally:
+        memory.close()
         engine.close()
     print(f"    floor: {len(prefixes)} prompt tokens at {silent:.0f}/s, {outputs} output tokens at {with_logits:.0f}/s")
     return len(prefixes) / silent + outputs / with_logits
 
 
-def _rate(engine: LlamaModel, prompts: Sequence[Sequence[int]], *, wants: bool) -> float:
-    """Return tokens per second of one long prefill, the best of three."""
-    tokens = [token for prompt in prompts for token in prompt][:512]
+def _rate(memory: SharedContext, prompts: Sequence[Sequence[int]], *, wants: bool) -> float:
+    """Return tokens per second of one full pass, the best of five."""
+    tokens = [token for prompt in prompts for token in prompt][: memory.n_batch]
+    cells = [Cell(token, place, [1], wants or place == len(tokens) - 1) for place, token in enumerate(tokens)]
     best = 0.0
-    for _ in range(3):
-        engine.clear()
-        entries = [Entry(token, place, wants_logits=wants) for place, token in enumerate(tokens)]
-        entries[-1] = Entry(tokens[-1], len(tokens) - 1, wants_logits=True)
+    for _ in range(5):
+        memory.clear()
         started = time.perf_counter()
-        engine.decode(entries)
+        memory.decode(cells)
         best = max(best, len(tokens) / (time.perf_counter() - started))
     return best
 

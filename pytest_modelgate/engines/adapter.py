@@ -29,6 +29,7 @@ from pytest_modelgate.engines.adapter_files import (
     resolve_base,
 )
 from pytest_modelgate.engines.adapter_model import LoadedModel, Prompt, first_line
+from pytest_modelgate.engines.memory import check_folder
 from pytest_modelgate.engines.prefix_tree import shared_length
 from pytest_modelgate.errors import EngineStartError
 from pytest_modelgate.records import EngineInfo, Failure, Generation, Json, Request
@@ -139,7 +140,9 @@ class AdapterEngine:
         """Load the target once."""
         if self._model is None:
             started = time.perf_counter()
-            model, self._facts = load_model(find_files(self._path, self._base), self._settings)
+            files = find_files(self._path, self._base)
+            check_folder(files.model, files.adapter, self._settings)
+            model, self._facts = load_model(files, self._settings)
             self._facts["load_s"] = round(time.perf_counter() - started, 3)
             self._batching, self._facts["batching"] = choose_batching(model, self._settings.batch_size)
             self._model = model

@@ -33,12 +33,13 @@ def check_gguf(facts: GgufFacts, settings: EngineSettings, *, n_ctx: int | None 
 
 
 def check_folder(model: Path, adapter: Path | None, settings: EngineSettings) -> None:
-    """Refuse a Hugging Face folder, with its adapter, that does not fit into memory; see :func:`check_gguf`."""
+    """
+    Refuse a Hugging Face folder, with its adapter, that does not fit into memory; see :func:`check_gguf`.
+
+    Keys and values of one sequence count: how many more there are room for is found out while they are decoded.
+    """
     if settings.device == "cpu":
-        needed = folder_bytes(
-            model, adapter, dtype=settings.dtype, n_ctx=settings.n_ctx, batch_size=settings.batch_size
-        )
-        check_memory(needed, str(adapter or model))
+        check_memory(folder_bytes(model, adapter, dtype=settings.dtype, n_ctx=settings.n_ctx), str(adapter or model))
 
 
 def gguf_bytes(facts: GgufFacts, *, n_ctx: int, n_seq: int = 1, n_batch: int = _TOKENS_AT_ONCE) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_modelgate.engines import EngineSettings, host, memory
+from pytest_modelgate.engines.adapter import AdapterEngine
 from pytest_modelgate.engines.process import ProcessEngine
 from pytest_modelgate.errors import EngineStartError
 from pytest_modelgate.gguf_file import read_gguf_facts
@@ -240,6 +241,16 @@ def test_a_gguf_that_does_not_fit_is_refused(machine: Machine) -> None:
     memory.check_gguf(facts, EngineSettings(n_gpu_layers=-1))
     with pytest.raises(EngineStartError, match=r"support-f16\.gguf: needs about 0\.07 GB of memory, free are 1\.0 MB"):
         memory.check_gguf(facts, EngineSettings())
+
+
+@pytest.mark.model
+def test_an_adapter_that_does_not_fit_is_refused(machine: Machine) -> None:
+    """It is named with its path, before any weight is read."""
+    machine.limit_v2("", maximum=str(GB), current=GB - 1_000_000)
+    engine = AdapterEngine(SUPPORT / "adapter", SUPPORT / "base", EngineSettings())
+
+    with pytest.raises(EngineStartError, match=r"adapter: needs about 0\.\d+ GB of memory, free are 1\.0 MB"):
+        engine.describe()
 
 
 # Processor time
