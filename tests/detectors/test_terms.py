@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_modelgate.detectors.terms import count_terms, stands_in, technical_terms
+from pytest_modelgate.judgement import JUDGE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -85,11 +86,11 @@ def test_a_text_keeps_its_own_terms(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["a", "a-", "a_", "1.", "http://", "//", "-", "Aa", "error ", "a-b "])
 def test_a_megabyte_takes_no_time(unit: str) -> None:
-    """Looping output is searched in time."""
+    """Looping output is searched within what a judge waits for; it takes a second on an idle machine."""
     text = unit * (1_000_000 // len(unit))
     started = time.process_time()
 
     technical_terms(text)
     count_terms(text, "db-1 and a_b", "db-1 and a_b")
 
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < JUDGE_SECONDS

@@ -19,7 +19,7 @@ from modelgate_training.export.converter import find_converter
 
 from tests.training.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.model]
+pytestmark = [pytest.mark.model]
 
 Start = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -85,6 +85,7 @@ def test_a_run_from_rows_to_a_gated_candidate(project: Project, run: Start) -> N
     assert not any("Traceback" in one.stderr for one in (first, second, third, fourth))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "train", "quantize"])
 def test_a_killed_run_ends_as_one_that_was_not(project: Project, run: Start, tmp_path: Path, stage: str) -> None:
     """Killed in three different stages, the run goes on to the same dataset version, steps and final loss."""

@@ -47,6 +47,7 @@ def facts(out: Path, stage: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_tiny_profile_from_data_to_a_gated_file(tmp_path: Path) -> None:
     """A shortened run ends with every file, a complete manifest, a card with the verdict, and a better adapter."""
     out = tmp_path / "run"
