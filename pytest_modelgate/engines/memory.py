@@ -21,15 +21,14 @@ _TOKENS_AT_ONCE = 512
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def check_gguf(facts: GgufFacts, settings: EngineSettings, *, n_ctx: int | None = None) -> None:
+def check_gguf(facts: GgufFacts, settings: EngineSettings) -> None:
     """
     Refuse a GGUF that does not fit into memory; call it in the process that loads it, right before.
 
-    ``n_ctx``: tokens of all sequences together, where that is not the settings'. Weights that go to a GPU are not
-    counted. Raises :class:`~pytest_modelgate.errors.EngineStartError`.
+    Weights that go to a GPU are not counted. Raises :class:`~pytest_modelgate.errors.EngineStartError`.
     """
     if settings.n_gpu_layers == 0:
-        check_memory(gguf_bytes(facts, n_ctx=settings.n_ctx if n_ctx is None else n_ctx), str(facts.path))
+        check_memory(gguf_bytes(facts, n_ctx=settings.n_ctx), str(facts.path))
 
 
 def check_folder(model: Path, adapter: Path | None, settings: EngineSettings) -> None:

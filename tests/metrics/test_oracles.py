@@ -28,7 +28,7 @@ from pytest_modelgate.statistics import exact_bounds
 from pytest_modelgate.tables import ExtractionTable
 from tests.metrics.conftest import measure, record
 
-ENOUGH = settings(max_examples=250)  # the oracles are slow: minutes for a thousand
+ENOUGH = settings(max_examples=1000)
 EXACT = 1e-9
 
 LABELS = ('"a"', '"b"', '"c"', "true")
